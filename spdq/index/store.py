@@ -1,0 +1,258 @@
+"""Where an index keeps its catalogue and segments: in memory, or in a directory.
+
+A directory holds ``catalog.db``, ``codebooks.safetensors``, ``segments/<32 hex digits>.safetensors`` (never
+changed once written) and ``writer.lock``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from spdq.errors import DamagedError, NotFoundError, StorageError, UsageError
+from spdq.index.catalogue import MEMORY, Catalogue, State
+from spdq.index.lock import WriterLock
+from spdq.index.segments import RESTORE, Segment, SegmentRow, map_segment
+from spdq.quantizers.codebooks import Codebooks
+
+CATALOGUE = "catalog.db"
+CODEBOOKS = "codebooks.safetensors"
+SEGMENTS = "segments"
+LOCK = "writer.lock"
+
+MAX_CODEBOOK_BYTES = 2 << 30
+
+_OURS = re.compile(r"[0-9a-f]{32}\.(safetensors|tmp)")
+
+
+class Store(Protocol):
+    """What an index needs of the place it lives in."""
+
+    @property
+    def path(self) -> Path | None:
+        """The directory, None in memory."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether anything may be added."""
+
+    def catalogue(self) -> AbstractContextManager[Catalogue]:
+        """The catalogue, for as long as needed."""
+
+    def codebooks(self, meta: Mapping[str, Any]) -> Codebooks:
+        """The codebooks, checked against the settings. Raises DamagedError."""
+
+    def write(self, data: bytes) -> str:
+        """Keep the bytes of a segment for good and return the name given to it. Raises OSError."""
+
+    def segment(self, row: SegmentRow, meta: Mapping[str, Any]) -> Segment:
+        """The segment of a catalogue row, checked. Raises DamagedError."""
+
+    def check_process(self) -> None:
+        """Raise UsageError where this process may not write."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+class MemoryStore:
+    """Segments and catalogue of an index that ends with the process."""
+
+    path = None
+    writable = True
+
+    def __init__(self, codebooks: Codebooks, meta: Mapping[str, Any]) -> None:
+        self._codebooks = codebooks
+        self._catalogue = Catalogue.create(MEMORY, dict(meta) | {"codebooks_sha256": ""})
+        self._segments: dict[str, bytes] = {}
+
+    @contextmanager
+    def catalogue(self) -> Iterator[Catalogue]:
+        yield self._catalogue
+
+    def codebooks(self, meta: Mapping[str, Any]) -> Codebooks:
+        return self._codebooks
+
+    def write(self, data: bytes) -> str:
+        name = uuid.uuid4().hex
+        self._segments[name] = data
+        return name
+
+    def segment(self, row: SegmentRow, meta: Mapping[str, Any]) -> Segment:
+        return Segment(np.frombuffer(self._segments[row.name], np.uint8), row, meta, f"segment {row.name}")
+
+    def check_process(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._catalogue.close()
+        self._segments.clear()
+
+
+class DirectoryStore:
+    """An index directory, opened by any number of readers and at most one writer."""
+
+    def __init__(self, path: Path, writable: bool) -> None:
+        if not os.path.isdir(path):
+            raise NotFoundError(f"index not found: {path}")
+        if not os.path.isfile(path / CATALOGUE):
+            raise NotFoundError(f"{path} is not an index: it has no file {CATALOGUE}")
+        # Asked, not tried: closing the file would drop the locks SQLite holds on it in this process.
+        if not os.access(path / CATALOGUE, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise NotFoundError(f"permission denied: {path / CATALOGUE}")
+        self.path = path
+        self.writable = writable
+        self._lock = WriterLock(path / LOCK) if writable else None
+        self._writer: Catalogue | None = None
+        if self._lock is not None:
+            try:
+                self._writer = Catalogue.open(path / CATALOGUE, writable=True)
+            except BaseException:
+                self._lock.release()
+                raise
+
+    @contextmanager
+    def catalogue(self) -> Iterator[Catalogue]:
+        if self._writer is not None:
+            yield self._writer
+            return
+        catalogue = Catalogue.open(self.path / CATALOGUE, writable=False)
+        try:
+            yield catalogue
+        finally:
+            catalogue.close()
+
+    def write(self, data: bytes) -> str:
+        name = uuid.uuid4().hex
+        write_durably(self.path / SEGMENTS / f"{name}.safetensors", data)
+        return name
+
+    def segment(self, row: SegmentRow, meta: Mapping[str, Any]) -> Segment:
+        return map_segment(self.path / SEGMENTS / f"{row.name}.safetensors", row, meta)
+
+    def codebooks(self, meta: Mapping[str, Any]) -> Codebooks:
+        from safetensors import SafetensorError, safe_open
+
+        path = self.path / CODEBOOKS
+        try:
+            if not path.is_file() or path.stat().st_size > MAX_CODEBOOK_BYTES:
+                raise DamagedError(f"{path}: not a file of at most {MAX_CODEBOOK_BYTES} bytes. {RESTORE}")
+            if hashlib.sha256(path.read_bytes()).hexdigest() != meta["codebooks_sha256"]:
+                raise DamagedError(f"{path}: checksum mismatch. {RESTORE}")
+            with safe_open(path, framework="numpy") as file:
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
+                codebooks = Codebooks.from_tensors(tensors, file.metadata() or {})
+        except PermissionError:
+            raise NotFoundError(f"permission denied: {path}") from None
+        except (OSError, SafetensorError, ValueError) as error:
+            raise DamagedError(f"{path}: cannot be read ({error}). {RESTORE}") from None
+        if codebook_settings(codebooks).items() - meta.items():
+            raise DamagedError(f"{path}: not the codebooks the catalogue names. {RESTORE}")
+        return codebooks
+
+    def remove_strays(self, state: State) -> None:
+        """Delete what killed writers left: files in ``segments`` with a name of ours and no catalogue row."""
+        named = {f"{row.name}.safetensors" for row in state.segments}
+        with storage_errors(f"{self.path}: leftovers of a killed writer stay"):
+            for entry in os.listdir(self.path / SEGMENTS):
+                if _OURS.fullmatch(entry) and entry not in named:
+                    os.unlink(self.path / SEGMENTS / entry)
+
+    def check_process(self) -> None:
+        if self._lock is not None:
+            self._lock.check_process()
+
+    def close(self) -> None:
+        if self._writer is not None and self._lock is not None:
+            self._lock.check_process()
+            self._writer.close()
+            self._lock.release()
+
+
+def create_directory(path: Path, codebooks: Codebooks, meta: Mapping[str, Any]) -> None:
+    """Make the directory of an empty index; it appears at ``path`` complete or not at all.
+
+    Raises UsageError where something exists, NotFoundError without a parent directory, StorageError.
+    """
+    from safetensors.numpy import save
+
+    if os.path.lexists(path):
+        raise UsageError(f"{path} already exists: open it with Index.open, or choose another path")
+    if not path.parent.is_dir():
+        raise NotFoundError(f"directory not found: {path.parent}")
+    data = save(codebooks.tensors(), metadata=codebooks.metadata())
+    made = draft = path.with_name(f".spdq-{uuid.uuid4().hex}.tmp")
+    try:
+        with storage_errors("no index was created"):
+            (draft / SEGMENTS).mkdir(parents=True)
+            write_durably(draft / CODEBOOKS, data)
+            (draft / LOCK).touch()
+            meta = dict(meta) | {"codebooks_sha256": hashlib.sha256(data).hexdigest()}
+            Catalogue.create(draft / CATALOGUE, meta).close()
+            sync_directory(draft)
+            made = draft.rename(path)
+            sync_directory(path.parent)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def codebook_settings(codebooks: Codebooks) -> dict[str, Any]:
+    """The settings of an index that follow from its codebooks."""
+    return {
+        "n_codebooks": codebooks.n_codebooks,
+        "n_words": codebooks.n_words,
+        "dim": codebooks.dim,
+        "codebook_fingerprint": codebooks.fingerprint,
+    }
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a read-only file: when this returns it is complete and on the disk, else it is not there.
+
+    Raises OSError.
+    """
+    draft = path.with_suffix(".tmp")
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(handle, view) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.rename(draft, path)
+        sync_directory(path.parent)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def storage_errors(consequence: str) -> Iterator[None]:
+    """Turn the storage's refusals into StorageError, with what that means for the index."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower() if error.errno else str(error)
+        raise StorageError(f"{reason}; {consequence}") from error

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracles_index import make_index
+
+from spdq.index import Index
+
+NOBODY = 65534
+
+
+class Unprivileged:
+    """Gives up root's power to ignore permissions, within ``folder``; nothing to give up for other users."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @contextmanager
+    def __call__(self):
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+
+@pytest.fixture
+def unprivileged():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        # Load every module and kernel now: without root's powers they might not be readable.
+        with Index.open(make_index(Path(folder) / "warm"), writable=True) as index:
+            index.search(np.zeros(6))
+        yield Unprivileged(Path(folder))
