@@ -169,8 +169,7 @@ def rise(distances, rows, size, distance, row):  # type: ignore[no-untyped-def]
 
 @_kernel(_in(float32, 3), _in(uint8, 3), int64, int64, int64, _out(float32, 2), _out(int64, 2))
 def scan(tables, blocks, n_rows, first_block, last_block, distances, rows):  # type: ignore[no-untyped-def]
-    """The k nearest rows of a range of blocks, per query, sorted; k = distances.shape[1] <= rows in the
-    range."""
+    """The k nearest rows of a range of blocks, sorted, per query; the range holds k rows at least."""
     n_codebooks = blocks.shape[1]
     k = distances.shape[1]
     sums = np.empty(BLOCK_ROWS, np.float32)
@@ -238,8 +237,7 @@ def half_errors(vector, columns, half_norms, costs):  # type: ignore[no-untyped-
 
 @_kernel(_out(float64, 2), _in(float32, 2), int64, _out(int64, 1), int64, _out(float64, 1))
 def add_costs(unary, products, m, path, stop, costs):  # type: ignore[no-untyped-def]
-    """costs (K,) of codebook m's words beside the words of the other codebooks before ``stop`` in path
-    (M,)."""
+    """costs (K,) of codebook m's words beside the words in path (M,) of the others before ``stop``."""
     n_words = costs.size
     for k in range(n_words):
         costs[k] = unary[m, k]

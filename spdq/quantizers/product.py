@@ -24,9 +24,8 @@ class ProductQuantizer(Quantizer):
     ----------
     n_codebooks : M, bytes of a code; must divide the number of dimensions
     n_words : K, words in each codebook, at most 256
-    rotation : "none", or "opq": a PCA whose directions are dealt to the parts so that each has about the same
-    product
-        of variances, then improved by turns with the words (OPQ-NP)
+    rotation : "none", or "opq": a PCA whose directions are dealt out so that every part has about the same
+        product of variances, then improved by turns with the words (OPQ-NP)
     n_rotations : turns of OPQ
     random_state : None, int or numpy RandomState
 

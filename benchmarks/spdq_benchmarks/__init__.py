@@ -1,0 +1,1 @@
+"""Benchmarks that run from an installed package."""

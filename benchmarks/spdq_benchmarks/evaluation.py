@@ -1,0 +1,222 @@
+"""Judge a trained model on the split of a data set: which rows are queries, what is searched, by which figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from spdq.data.dataset import Dataset
+from spdq.data.splits import Split
+from spdq.errors import DataError, IncompatibleError
+from spdq.evaluation import Figure, chance, evaluate_instances, evaluate_labels
+from spdq.models.model import Features, Model
+from spdq.training.provenance import training_digest
+
+Direction = Literal["i2t", "t2i", "t2u", "i2u"]
+"""Query modality, then what the database holds: i image, t text, u unit."""
+Coding = Literal["codes", "vectors"]
+
+DIRECTIONS: tuple[Direction, ...] = ("i2t", "t2i", "t2u", "i2u")
+CROSS_MODAL: tuple[Direction, ...] = ("i2t", "t2i")
+DEFAULT_PROTOCOLS = ("map@50", "map@all")
+INSTANCE_PROTOCOLS = ("instance-recall@1", "instance-recall@10")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One figure and everything that has to be said with it."""
+
+    figure: Figure
+    direction: Direction
+    split: str
+    """Kind of the split; "paired" also says whether the queries were trained on."""
+    labels: str
+    """Prefix of the label set that decides relevance, "" for all labels."""
+    coding: str
+    """"codes" or "vectors", the floats they stand for."""
+    bits: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``json.dump``."""
+        return {
+            "direction": self.direction,
+            "split": self.split,
+            "labels": self.labels,
+            "coding": self.coding,
+            "bits": self.bits,
+            **self.figure.to_json(),
+        }
+
+
+def judge(
+    model: Model,
+    dataset: Dataset,
+    *,
+    directions: Sequence[Direction] = CROSS_MODAL,
+    protocols: Sequence[str] = (),
+    labels: str = "",
+    codings: Sequence[Coding] = ("codes",),
+    whole_text_queries: bool = False,
+    instance_weight: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Judgement]:
+    """Judge a model on a data set's split, label-free: database items are coded from their features alone.
+
+    Text queries are the first line of a text, its name, unless ``whole_text_queries``. Without ``protocols`` a
+    "paired" split is judged by instance recall, others by map@50 and map@all. Relevant is what shares a label whose
+    name starts with ``labels``.
+
+    Raises
+    ------
+    DataError
+        The data set lacks the split, labels or a modality that is asked for.
+    IncompatibleError
+        The model was trained on other rows than the split says.
+    UsageError
+        An unknown protocol.
+    """
+    split = _checked_split(model, dataset)
+    if not protocols:
+        protocols = INSTANCE_PROTOCOLS if split.kind == "paired" else DEFAULT_PROTOCOLS
+    by_instance = [name for name in protocols if name.startswith("instance-recall")]
+    by_label = [name for name in protocols if name not in by_instance]
+    if by_instance and split.kind != "paired":
+        raise DataError(
+            f'{by_instance[0]} needs the queries\' own items in the database: a "paired" split, this is {split.kind}'
+        )
+    relevance = _relevance(dataset, labels) if by_label else None
+    judgements: list[Judgement] = []
+    for direction in directions:
+        queries = _queries(model, dataset, split, direction, whole_text_queries, instance_weight)
+        items = embed_rows(model, dataset, direction[2], split.database)
+        for coding in codings:
+            distances = _code_distances(model, queries, items) if coding == "codes" else _distances(queries, items)
+            figures: list[Figure] = []
+            if relevance is not None:
+                figures += evaluate_labels(
+                    distances, relevance[split.query], relevance[split.database], by_label, progress=progress
+                )
+            if by_instance:
+                own = np.searchsorted(split.database, split.query)
+                figures += evaluate_instances(distances, own, by_instance, progress=progress)
+            judgements += [
+                Judgement(figure, direction, split_name(split), labels, coding, model.codebooks.bits)
+                for figure in figures
+            ]
+    return judgements
+
+
+def chance_level(dataset: Dataset, protocols: Sequence[str], labels: str = "") -> list[Figure]:
+    """What a random ranking of the split's database reaches. Raises DataError without split or labels."""
+    if dataset.split is None:
+        raise DataError("the data set has no split: make one with `spdq dataset split`")
+    relevance = _relevance(dataset, labels)
+    return chance(protocols, relevance[dataset.split.query], relevance[dataset.split.database])
+
+
+def embed_rows(model: Model, dataset: Dataset, modality: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Vectors (n, dim) of rows of a data set as "i" images, "t" texts or "u" units.
+
+    Raises
+    ------
+    DataError
+        The data set lacks the modality.
+    """
+    if modality == "i":
+        return model.embed_image(_image_features(dataset)[rows])
+    if modality == "t":
+        return model.embed_text(text_features(model, dataset, rows))
+    return model.embed_unit(_image_features(dataset)[rows], text_features(model, dataset, rows))
+
+
+def text_features(
+    model: Model, dataset: Dataset, rows: NDArray[np.int64], first_line: bool = False
+) -> Features:
+    """Text features of rows: the data set's own, or the model's of the raw texts (or of their first line)."""
+    if dataset.text_features is not None:
+        return sparse_or_dense(dataset.text_features[rows])
+    if dataset.texts is None:
+        raise DataError(f"data set {dataset.name} has no text: neither /text/features nor /text/utf8")
+    texts = [dataset.texts[row] for row in rows]
+    return model.text_features([text.split("\n", 1)[0] for text in texts] if first_line else texts)
+
+
+def sparse_or_dense(features: Any) -> Features:
+    """Rows of a data set's features as the model takes them."""
+    return sparse.csr_matrix(features) if sparse.issparse(features) else np.asarray(features, np.float32)
+
+
+def split_name(split: Split) -> str:
+    """The kind of a split as it is printed with every figure."""
+    if split.kind != "paired":
+        return split.kind
+    return "paired, queries trained on" if split.queries_trained else "paired, queries not trained on"
+
+
+def _checked_split(model: Model, dataset: Dataset) -> Split:
+    if dataset.split is None:
+        raise DataError(f"data set {dataset.name} has no split: make one with `spdq dataset split`")
+    if training_digest(dataset) != model.training["rows_digest"]:
+        raise IncompatibleError(
+            f"the model was trained on other rows ({model.training['dataset']}, split "
+            f"{model.training['split']}) than this data set's split says ({dataset.name}, {dataset.split.kind}). "
+            "Evaluate on the split it was trained with"
+        )
+    return dataset.split
+
+
+def _queries(
+    model: Model,
+    dataset: Dataset,
+    split: Split,
+    direction: Direction,
+    whole_text: bool,
+    instance_weight: float | None,
+) -> NDArray[np.float32]:
+    if direction[0] == "i":
+        vectors = embed_rows(model, dataset, "i", split.query)
+    else:
+        vectors = model.embed_text(text_features(model, dataset, split.query, first_line=not whole_text))
+    return model.weigh_query(vectors, instance_weight)
+
+
+def _image_features(dataset: Dataset) -> NDArray[Any]:
+    if dataset.image_features is None:
+        raise DataError(f"data set {dataset.name} has no /image/features")
+    return dataset.image_features
+
+
+def _relevance(dataset: Dataset, labels: str) -> NDArray[np.uint8]:
+    selected = dataset.select_labels(labels).labels if labels else dataset.labels
+    if selected is None:
+        raise DataError(f"data set {dataset.name} has no /labels: MAP needs them, instance-recall does not")
+    return selected
+
+
+def _distances(
+    queries: NDArray[np.float32], items: NDArray[np.float32]
+) -> Callable[[slice], NDArray[np.float32]]:
+    """Negative inner products of the vectors themselves."""
+    columns = np.ascontiguousarray(items.T)
+    return lambda rows: -(queries[rows] @ columns)
+
+
+def _code_distances(
+    model: Model, queries: NDArray[np.float32], items: NDArray[np.float32]
+) -> Callable[[slice], NDArray[np.float32]]:
+    """Asymmetric distances to the items' codes, the very sums the index ranks by (so ties are its ties)."""
+    codes = model.codebooks.encode(items)
+
+    def distances(rows: slice) -> NDArray[np.float32]:
+        tables = model.codebooks.lookup_tables(queries[rows], "ip")
+        sums = tables[:, 0, codes[:, 0]]
+        for m in range(1, codes.shape[1]):
+            sums += tables[:, m, codes[:, m]]
+        return sums
+
+    return distances

@@ -1,0 +1,226 @@
+"""From features to what a tower is fed: each map is fitted once on training rows and stored with the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+
+from spdq.errors import DataError
+
+Floats = NDArray[np.float32]
+Features = NDArray[Any] | sparse.csr_matrix
+
+NARROW = 256
+"""Dense features up to this width are standardised column by column; wider ones are projected."""
+LENGTH = 16.0
+"""Mean length of a projected vector: about 1 a column, what the towers' initial weights are made for."""
+_LOG_FLOOR = 1e-4
+_SMALLEST_EIGENVALUE = 1e-3
+
+
+class InputMap(Protocol):
+    """A fitted map from features (n, d) to tower inputs (n, ``out_width``) float32."""
+
+    kind: ClassVar[str]
+
+    @property
+    def in_width(self) -> int:
+        """Width of the features."""
+
+    @property
+    def out_width(self) -> int:
+        """Width of the tower's input."""
+
+    def __call__(self, features: Features) -> Floats:
+        """Map (n, in_width) features, dense or CSR."""
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Everything needed to rebuild the map."""
+
+
+@dataclass(frozen=True, eq=False)
+class Standardise:
+    """Columns with mean 0 and deviation 1; of a logarithm where ``log`` is 1 (non-negative topic weights)."""
+
+    kind: ClassVar[str] = "standardise"
+    mean: Floats
+    scale: Floats
+    log: NDArray[np.uint8]
+
+    @classmethod
+    def fit(cls, features: Floats, log: bool) -> Standardise:
+        """Fit on (n, d) training rows; a constant column stays 0."""
+        rows = np.log(features + _LOG_FLOOR) if log else features
+        deviation = rows.std(axis=0)
+        scale = np.where(deviation > 1e-6, deviation, 1.0)
+        return cls(rows.mean(axis=0), scale.astype(np.float32), np.array([log], np.uint8))
+
+    @property
+    def in_width(self) -> int:
+        return len(self.mean)
+
+    @property
+    def out_width(self) -> int:
+        return len(self.mean)
+
+    def __call__(self, features: Features) -> Floats:
+        rows = _dense(features)
+        if self.log[0]:
+            rows = np.log(np.maximum(rows, 0) + _LOG_FLOOR)
+        return np.asarray((rows - self.mean) / self.scale, np.float32)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        return _fields(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Principal:
+    """Rows of unit length, centred, on their leading principal axes, with one common scale."""
+
+    kind: ClassVar[str] = "principal"
+    mean: Floats
+    axes: Floats
+
+    @classmethod
+    def fit(cls, features: Floats, width: int) -> Principal:
+        """Fit on (n, d) training rows; at most ``width`` axes, the scale is part of them."""
+        rows = _unit(features)
+        mean = rows.mean(axis=0)
+        _, _, axes = linalg.svd(rows - mean, full_matrices=False, lapack_driver="gesdd")
+        axes = axes[:width].T
+        length = np.linalg.norm((rows - mean) @ axes, axis=1).mean()
+        return cls(mean, np.ascontiguousarray(axes * (LENGTH / max(length, 1e-6)), np.float32))
+
+    @property
+    def in_width(self) -> int:
+        return len(self.mean)
+
+    @property
+    def out_width(self) -> int:
+        return self.axes.shape[1]
+
+    def __call__(self, features: Features) -> Floats:
+        return np.asarray((_unit(_dense(features)) - self.mean) @ self.axes, np.float32)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        return _fields(self)
+
+
+@dataclass(frozen=True, eq=False)
+class KernelBasis:
+    """Sparse rows in the span of the training rows (kernel PCA with the linear kernel), then a fixed length.
+
+    Terms that never occur together with training terms map to nothing, so they cannot leak noise into every
+    class, as a random projection of them does. A text without a known term stays all zero.
+    """
+
+    kind: ClassVar[str] = "kernel-basis"
+    weights: Floats
+    data: Floats
+    indices: NDArray[np.int32]
+    indptr: NDArray[np.int64]
+    coefficients: Floats
+
+    @classmethod
+    def fit(cls, rows: sparse.csr_matrix, width: int, weights: Floats) -> KernelBasis:
+        """Fit on (n, d) CSR training rows, columns weighted by ``weights`` (d,); at most ``width`` directions."""
+        basis = _unit_sparse(rows @ sparse.diags(weights))
+        gram = (basis @ basis.T).toarray().astype(np.float64)
+        n = len(gram)
+        values, vectors = linalg.eigh(gram, subset_by_index=[max(0, n - width), n - 1])
+        coefficients = vectors / np.sqrt(np.maximum(values, _SMALLEST_EIGENVALUE))
+        return cls(
+            weights.astype(np.float32),
+            basis.data.astype(np.float32),
+            basis.indices.astype(np.int32),
+            basis.indptr.astype(np.int64),
+            coefficients[:, ::-1].astype(np.float32),
+        )
+
+    def __post_init__(self) -> None:
+        n, d = len(self.indptr) - 1, len(self.weights)
+        if n != len(self.coefficients) or (len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < d):
+            raise DataError("kernel basis: rows, columns and coefficients do not fit together")
+        rows = sparse.csr_matrix((self.data, self.indices, self.indptr), shape=(n, d))
+        object.__setattr__(self, "_transposed", rows.T.tocsr())
+
+    @property
+    def in_width(self) -> int:
+        return len(self.weights)
+
+    @property
+    def out_width(self) -> int:
+        return self.coefficients.shape[1]
+
+    def __call__(self, features: Features) -> Floats:
+        rows = _unit_sparse(sparse.csr_matrix(features, dtype=np.float32) @ sparse.diags(self.weights))
+        transposed: sparse.csr_matrix = self.__dict__["_transposed"]
+        return LENGTH * _unit((rows @ transposed).toarray() @ self.coefficients)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        return _fields(self)
+
+
+_KINDS: dict[str, type[Standardise] | type[Principal] | type[KernelBasis]] = {
+    kind.kind: kind for kind in (Standardise, Principal, KernelBasis)
+}
+
+
+def input_map(kind: str, tensors: Mapping[str, NDArray[Any]]) -> InputMap:
+    """Rebuild a map from its ``kind`` and ``tensors()``.
+
+    Raises
+    ------
+    DataError
+        Unknown kind, or tensors that are missing, superfluous or do not fit together.
+    """
+    if kind not in _KINDS:
+        raise DataError(f"unknown input map {kind!r}: expected one of {', '.join(sorted(_KINDS))}")
+    names = {field.name for field in fields(_KINDS[kind])}
+    if set(tensors) != names:
+        raise DataError(f"input map {kind!r}: expected tensors {sorted(names)}, got {sorted(tensors)}")
+    return _KINDS[kind](**tensors)
+
+
+def fit_image_input(features: Features, width: int) -> InputMap:
+    """Fit the image tower's input on training rows (n, d)."""
+    rows = _dense(features)
+    return Standardise.fit(rows, log=False) if rows.shape[1] <= NARROW else Principal.fit(rows, width)
+
+
+def fit_text_input(features: Features, width: int, weighted: bool) -> InputMap:
+    """Fit the text tower's input on training rows (n, d), dense or CSR.
+
+    Sparse rows get a kernel basis; unless they are ``weighted`` already, each column is weighted by its inverse
+    document frequency. Narrow dense rows are standardised, after a logarithm where no value is negative.
+    """
+    if sparse.issparse(features):
+        documents = np.asarray((features != 0).sum(axis=0)).ravel()
+        idf = np.ones(len(documents)) if weighted else np.log((1 + features.shape[0]) / (1 + documents)) + 1
+        return KernelBasis.fit(sparse.csr_matrix(features, dtype=np.float32), width, idf)
+    rows = _dense(features)
+    if rows.shape[1] <= NARROW:
+        return Standardise.fit(rows, log=bool((rows >= 0).all()))
+    return Principal.fit(rows, width)
+
+
+def _dense(features: Features) -> Floats:
+    return np.asarray(features.toarray() if sparse.issparse(features) else features, np.float32)
+
+
+def _unit(rows: Floats) -> Floats:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def _unit_sparse(rows: sparse.csr_matrix) -> sparse.csr_matrix:
+    lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    return sparse.csr_matrix(sparse.diags(1 / np.maximum(lengths, 1e-12)) @ rows)
+
+
+def _fields(instance: Standardise | Principal | KernelBasis) -> dict[str, NDArray[Any]]:
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}

@@ -1,0 +1,181 @@
+"""What every trained system offers: raw input -> features -> vector -> code, saved to and loaded from a directory."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from spdq.errors import DataError
+from spdq.features.images import ImageSource
+from spdq.features.registry import ImageExtractor, image_extractor
+from spdq.features.words import WordExtractor
+from spdq.models.directory import ModelParts, complete_config, fingerprint, write_model
+from spdq.quantizers.codebooks import Codebooks
+
+Floats = NDArray[np.float32]
+Codes = NDArray[np.uint8]
+Features = NDArray[Any] | sparse.csr_matrix
+Progress = Callable[[int, int], None]
+
+MAX_MAGNITUDE = 1e6
+
+
+class Model(ABC):
+    """A trained thing: extractors, network and codebooks.
+
+    Vectors are (n, dim) float32 and compared by inner product; codes are (n, M) uint8. Database items are embedded
+    and encoded as they are; a query's vector is weighted (``weigh_query``) before it meets the codes.
+
+    Parameters
+    ----------
+    codebooks
+        The quantizer's words.
+    words
+        Extractor of raw texts, None where the model was trained on text features it cannot compute.
+    image_settings
+        Settings of the image extractor, None likewise.
+    """
+
+    def __init__(
+        self, codebooks: Codebooks, words: WordExtractor | None, image_settings: dict[str, Any] | None
+    ) -> None:
+        self.codebooks = codebooks
+        self.words = words
+        self.image_settings = image_settings
+
+    @property
+    @abstractmethod
+    def image_width(self) -> int:
+        """Width of the image features."""
+
+    @property
+    @abstractmethod
+    def text_width(self) -> int:
+        """Width of the text features."""
+
+    @property
+    @abstractmethod
+    def training(self) -> dict[str, Any]:
+        """What the model was trained on: data set, split, digest of the training ids, seed, steps."""
+
+    @abstractmethod
+    def _embed_image(self, features: Features) -> Floats: ...
+
+    @abstractmethod
+    def _embed_text(self, features: Features) -> Floats: ...
+
+    @abstractmethod
+    def _embed_unit(self, image: Floats, text: Floats) -> Floats: ...
+
+    @abstractmethod
+    def weigh_query(self, vectors: Floats, instance_weight: float | None = None) -> Floats:
+        """A query's vectors (n, dim) as they meet the codes; ``instance_weight`` None means the model's own."""
+
+    @abstractmethod
+    def to_parts(self) -> ModelParts:
+        """Everything that is stored."""
+
+    def embed_image(self, features: Features) -> Floats:
+        """Vectors (n, dim) of images from their features (n, image_width).
+
+        Raises
+        ------
+        DataError
+            Wrong width, NaN or infinite features.
+        """
+        return self._embed_image(_checked(features, self.image_width, "image"))
+
+    def embed_text(self, features: Features) -> Floats:
+        """Vectors (n, dim) of texts from their features (n, text_width), dense or CSR. Raises as ``embed_image``."""
+        return self._embed_text(_checked(features, self.text_width, "text"))
+
+    def embed_unit(self, image_features: Features, text_features: Features) -> Floats:
+        """Vectors (n, dim) of units from the features of their images and texts. Raises as ``embed_image``."""
+        image, text = self.embed_image(image_features), self.embed_text(text_features)
+        if len(image) != len(text):
+            raise DataError(f"units need as many images as texts, got {len(image)} and {len(text)}")
+        return self._embed_unit(image, text)
+
+    def encode_image(self, features: Features) -> Codes:
+        """Codes (n, M) of images. Raises as ``embed_image``."""
+        return self.codebooks.encode(self.embed_image(features))
+
+    def encode_text(self, features: Features) -> Codes:
+        """Codes (n, M) of texts. Raises as ``embed_image``."""
+        return self.codebooks.encode(self.embed_text(features))
+
+    def encode_unit(self, image_features: Features, text_features: Features) -> Codes:
+        """Codes (n, M) of units. Raises as ``embed_image``."""
+        return self.codebooks.encode(self.embed_unit(image_features, text_features))
+
+    def image_features(self, images: Sequence[ImageSource], progress: Progress | None = None) -> Floats:
+        """Features (n, image_width) of pictures: paths, bytes or PIL images.
+
+        Raises
+        ------
+        DataError
+            A broken picture, or a model trained on image features that it cannot compute.
+        """
+        return self._image_extractor.extract(images, progress=progress)
+
+    def text_features(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """Features (n, text_width) of raw texts, CSR.
+
+        Raises
+        ------
+        DataError
+            A model trained on text features that it cannot compute.
+        """
+        return self.word_extractor.transform(texts)
+
+    @property
+    def word_extractor(self) -> WordExtractor:
+        """The extractor of raw texts; DataError where the model has none."""
+        if self.words is None:
+            raise DataError(
+                "this model was trained on ready-made text features, so it cannot read a text. "
+                "Query it by image, or by features from a data set (--queries)"
+            )
+        return self.words
+
+    @cached_property
+    def _image_extractor(self) -> ImageExtractor:
+        if self.image_settings is None:
+            raise DataError(
+                "this model was trained on ready-made image features, so it cannot read a picture. "
+                "Query it by text, or by features from a data set (--queries)"
+            )
+        return image_extractor(**self.image_settings)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of everything that decides what the model returns."""
+        return fingerprint(complete_config(self.to_parts())[0])
+
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
+        """Write the model directory. Raises StorageError where the storage refuses."""
+        write_model(directory, self.to_parts())
+
+
+def _checked(features: Features, width: int, modality: str) -> Features:
+    """Features as float32 of the right width, or a DataError that says what came."""
+    if sparse.issparse(features):
+        rows: Features = sparse.csr_matrix(features, dtype=np.float32)
+        values = rows.data
+    else:
+        try:
+            rows = values = np.atleast_2d(np.asarray(features, np.float32))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{modality} features must be numbers, (n, {width}): {error}") from error
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise DataError(f"expected {modality} features of (n, {width}), got {rows.shape}")
+    if not np.isfinite(values).all() or (values.size and np.abs(values).max() > MAX_MAGNITUDE):
+        raise DataError(f"{modality} features have NaN, infinite or values beyond 1e6: leave such rows out")
+    return rows

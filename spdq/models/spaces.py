@@ -1,0 +1,154 @@
+"""What becomes of a tower's branches: the vector that is quantized, and how a query is weighted against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spdq.errors import DataError
+
+Floats = NDArray[np.float32]
+Modality = Literal["image", "text"]
+LabelSet = tuple[int, int, bool]
+"""A run of label columns (start, stop) and whether its labels exclude each other."""
+
+UNIT_IMAGE_WEIGHT = 0.3
+"""Share of the picture in the instance part of a unit; the text is what queries are compared with."""
+
+
+class Space(Protocol):
+    """A joint space: vectors (n, dim) float32, compared by inner product."""
+
+    kind: str
+
+    @property
+    def dim(self) -> int: ...
+
+    def vectors(self, modality: Modality, shared: Floats, logits: Floats) -> Floats:
+        """Vectors of items from the shared (n, S) and logit (n, c) branches of their tower."""
+        ...
+
+    def units(self, image: Floats, text: Floats) -> Floats:
+        """Vectors of units from the vectors of their image and text, both (n, dim)."""
+        ...
+
+    def query_weights(self, instance_weight: float) -> Floats:
+        """(dim,) factors a query's vector is multiplied by; the code of the database does not change."""
+        ...
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What was learned of the space itself."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class PredictiveSpace:
+    """[posteriors of the predictive branch ; shared representation of length 1] (recipe "default").
+
+    Posteriors whose labels exclude each other (softmax) are scaled to length 1 together; free labels (sigmoid) stay
+    probabilities, so that the inner product counts the labels two items are expected to share.
+    """
+
+    label_sets: Sequence[LabelSet]
+    shared: int
+    kind: str = "predictive"
+
+    @property
+    def dim(self) -> int:
+        return self._labels + self.shared
+
+    @property
+    def _labels(self) -> int:
+        return max((stop for _, stop, _ in self.label_sets), default=0)
+
+    def vectors(self, modality: Modality, shared: Floats, logits: Floats) -> Floats:
+        posteriors = np.empty_like(logits)
+        for start, stop, exclusive in self.label_sets:
+            part = logits[:, start:stop]
+            posteriors[:, start:stop] = _softmax(part) if exclusive else 1 / (1 + np.exp(-part))
+        return np.concatenate([self._scaled(posteriors), _unit(shared)], axis=1)
+
+    def units(self, image: Floats, text: Floats) -> Floats:
+        labels = self._labels
+        posteriors = self._scaled((image[:, :labels] + text[:, :labels]) / 2)
+        instance = _unit(UNIT_IMAGE_WEIGHT * image[:, labels:] + text[:, labels:])
+        return np.concatenate([posteriors, instance], axis=1)
+
+    def query_weights(self, instance_weight: float) -> Floats:
+        weights = np.ones(self.dim, np.float32)
+        weights[self._labels :] = instance_weight
+        return weights
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        return {}
+
+    def _scaled(self, posteriors: Floats) -> Floats:
+        exclusive = np.zeros(posteriors.shape[1], bool)
+        for start, stop, is_exclusive in self.label_sets:
+            exclusive[start:stop] = is_exclusive
+        scaled = posteriors.copy()
+        scaled[:, exclusive] = _unit(posteriors[:, exclusive])
+        return scaled
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedSpace:
+    """The label space of the paper: C_i s for images, C_t s for texts (SPDQ, equations 6 and 10).
+
+    ``image`` and ``text`` are C_i and C_t, (d, S) float32 with orthonormal rows. The paper has no units; theirs is
+    the mean of both vectors.
+    """
+
+    image: Floats
+    text: Floats
+    kind: str = "aligned"
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 2 or self.image.shape != self.text.shape:
+            raise DataError(f"rotations of {self.image.shape} and {self.text.shape}: expected two of (d, S)")
+
+    @property
+    def dim(self) -> int:
+        return len(self.image)
+
+    def vectors(self, modality: Modality, shared: Floats, logits: Floats) -> Floats:
+        return shared @ (self.image if modality == "image" else self.text).T
+
+    def units(self, image: Floats, text: Floats) -> Floats:
+        return (image + text) / 2
+
+    def query_weights(self, instance_weight: float) -> Floats:
+        return np.ones(self.dim, np.float32)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        return {"image": self.image, "text": self.text}
+
+
+def make_space(
+    kind: str, label_sets: Sequence[LabelSet], shared: int, tensors: Mapping[str, NDArray[Any]]
+) -> Space:
+    """Rebuild a space from its kind and tensors.
+
+    Raises
+    ------
+    DataError
+        Unknown kind, or tensors that are not those of this kind.
+    """
+    if kind == "predictive" and not tensors:
+        return PredictiveSpace(label_sets, shared)
+    if kind == "aligned" and set(tensors) == {"image", "text"}:
+        return AlignedSpace(tensors["image"], tensors["text"])
+    raise DataError(f"joint space {kind!r} with tensors {sorted(tensors)}: expected predictive or aligned")
+
+
+def _softmax(logits: Floats) -> Floats:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
+
+
+def _unit(rows: Floats) -> Floats:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)

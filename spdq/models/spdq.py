@@ -1,0 +1,181 @@
+"""A trained SPDQ model (Shared Predictive Deep Quantization)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spdq.errors import DamagedError, DataError
+from spdq.features.words import WordExtractor
+from spdq.models.card import model_card
+from spdq.models.config import SPDQConfig
+from spdq.models.directory import ModelParts
+from spdq.models.inputs import InputMap, input_map
+from spdq.models.model import Features, Floats, Model
+from spdq.models.spaces import Modality, Space, make_space
+from spdq.networks.spdq import SPDQNetwork, Tower
+from spdq.quantizers.codebooks import Codebooks
+
+BATCH = 512
+"""Rows a tower is fed at once."""
+
+
+class SPDQModel(Model):
+    """Input maps, the two towers, the joint space and the codebooks, with the paper's names where it has them.
+
+    Parameters
+    ----------
+    config
+        Sizes and settings.
+    inputs
+        Input maps of "image" and "text".
+    network
+        The towers.
+    space
+        What becomes of their branches.
+    codebooks, words, image_settings
+        As in ``Model``.
+    """
+
+    def __init__(
+        self,
+        config: SPDQConfig,
+        inputs: dict[Modality, InputMap],
+        network: SPDQNetwork,
+        space: Space,
+        codebooks: Codebooks,
+        words: WordExtractor | None = None,
+        image_settings: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(codebooks, words, image_settings)
+        self.config = config
+        self.inputs = inputs
+        self.network = network.eval()
+        self.space = space
+
+    @property
+    def image_width(self) -> int:
+        return self.inputs["image"].in_width
+
+    @property
+    def text_width(self) -> int:
+        return self.inputs["text"].in_width
+
+    @property
+    def training(self) -> dict[str, Any]:
+        return self.config.training
+
+    def posteriors(self, modality: Modality, features: Features) -> Floats:
+        """Logits of the predictive branch, (n, labels) float32, before sigmoid or softmax."""
+        return branches(self._tower(modality), self.inputs[modality](features))[1]
+
+    def _tower(self, modality: Modality) -> Tower:
+        return self.network.image if modality == "image" else self.network.text
+
+    def _embed(self, modality: Modality, features: Features) -> Floats:
+        shared, logits = branches(self._tower(modality), self.inputs[modality](features))
+        return np.ascontiguousarray(self.space.vectors(modality, shared, logits), np.float32)
+
+    def _embed_image(self, features: Features) -> Floats:
+        return self._embed("image", features)
+
+    def _embed_text(self, features: Features) -> Floats:
+        return self._embed("text", features)
+
+    def _embed_unit(self, image: Floats, text: Floats) -> Floats:
+        return np.ascontiguousarray(self.space.units(image, text), np.float32)
+
+    def weigh_query(self, vectors: Floats, instance_weight: float | None = None) -> Floats:
+        weight = self.config.instance_weight if instance_weight is None else instance_weight
+        return vectors * self.space.query_weights(weight)
+
+    def to_parts(self) -> ModelParts:
+        tensors: dict[str, NDArray[Any]] = {}
+        for name, parameter in self.network.state_dict().items():
+            tensors[f"network.{name}"] = parameter.numpy()
+        for modality, inputs in self.inputs.items():
+            tensors |= {f"input.{modality}.{name}": tensor for name, tensor in inputs.tensors().items()}
+        tensors |= {f"space.{name}": tensor for name, tensor in self.space.tensors().items()}
+        tensors |= {f"codebooks.{name}": tensor for name, tensor in self.codebooks.tensors().items()}
+        return ModelParts(
+            config={**self.config.to_json()},
+            tensors=tensors,
+            vocabulary=self.words.to_json() if self.words else None,
+            preprocessor=self.image_settings,
+            card=model_card(self.config),
+        )
+
+    @classmethod
+    def from_parts(cls, parts: ModelParts) -> SPDQModel:
+        """Rebuild a model from what was read.
+
+        Raises
+        ------
+        DamagedError
+            Settings and tensors do not fit together.
+        """
+        config = SPDQConfig.from_json(parts.config)
+        try:
+            inputs: dict[Modality, InputMap] = {
+                "image": input_map(config.image_input, _under(parts.tensors, "input.image.")),
+                "text": input_map(config.text_input, _under(parts.tensors, "input.text.")),
+            }
+            space = make_space(
+                "aligned" if config.recipe == "paper" else "predictive",
+                config.label_sets,
+                config.shared,
+                _under(parts.tensors, "space."),
+            )
+            codebooks = Codebooks.from_tensors(_under(parts.tensors, "codebooks."), {"kind": "additive"})
+            words = WordExtractor.from_json(parts.vocabulary) if parts.vocabulary is not None else None
+        except DataError as error:
+            raise DamagedError(f"model: {error}. Train anew") from error
+        with torch.device("meta"):
+            network = build_network(config, inputs)
+        state = {name: torch.from_numpy(t) for name, t in _under(parts.tensors, "network.").items()}
+        try:
+            network.load_state_dict(state, assign=True)
+        except RuntimeError as error:
+            raise DamagedError("model: the network's tensors do not fit config.json. Train anew") from error
+        if codebooks.dim != space.dim or codebooks.bits != config.bits:
+            raise DamagedError(
+                f"model: codebooks of {codebooks.dim} dimensions and {codebooks.bits} bits, "
+                f"expected {space.dim} and {config.bits}. Train anew"
+            )
+        return cls(config, inputs, network, space, codebooks, words, parts.preprocessor)
+
+
+def build_network(config: SPDQConfig, inputs: dict[Modality, InputMap]) -> SPDQNetwork:
+    """An untrained network of the sizes in ``config``, without dropout."""
+    return SPDQNetwork(
+        inputs["image"].out_width,
+        inputs["text"].out_width,
+        len(config.label_names),
+        hidden=config.hidden,
+        shared=config.shared,
+        private=config.private,
+        input_dropout=0.0,
+        dropout=0.0,
+        direct=config.direct,
+    )
+
+
+def branches(tower: Tower, inputs: Floats) -> tuple[Floats, Floats]:
+    """Shared (n, S) and logit (n, c) branches of a tower in evaluation mode, in batches."""
+    shared, logits = [], []
+    with torch.inference_mode():
+        for start in range(0, len(inputs), BATCH):
+            output = tower(torch.from_numpy(inputs[start : start + BATCH]))
+            shared.append(output.shared.numpy())
+            logits.append(output.logits.numpy())
+    if not shared:
+        empty = np.empty((0, tower.shared.out_features), np.float32)
+        return empty, np.empty((0, tower.classifier.out_features), np.float32)
+    return np.concatenate(shared), np.concatenate(logits)
+
+
+def _under(tensors: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

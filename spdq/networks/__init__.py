@@ -1,0 +1,1 @@
+"""The trained part between features and the joint space: torch modules, one file a system."""

@@ -1,0 +1,1 @@
+"""The loops that train a system, with checkpoints, resumption and a JSONL log."""

@@ -1,0 +1,78 @@
+"""Named sets of training settings: "default" for a search engine, "paper" for SPDQ as published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spdq.errors import UsageError
+from spdq.models.config import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """Every number of a training run.
+
+    The steps follow the size of the data: ``steps_per_row`` times the training rows, within the two bounds.
+    """
+
+    name: Recipe
+    hidden: int
+    shared: int = 256
+    private: int = 48
+    direct: bool = False
+    input_dropout: float = 0.0
+    dropout: float = 0.5
+    image_width: int = 384
+    text_width: int = 1024
+    batch: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    steps_per_row: float = 0.6
+    min_steps: int = 300
+    max_steps: int = 1500
+    mean_embedding: float = 1.0
+    """Weight of L1 (equation 3)."""
+    classification: float = 1.0
+    """alpha, weight of L2 (equation 5)."""
+    label_smoothing: float = 0.0
+    contrastive: float = 0.0
+    """Weight of the contrastive term; not in the paper."""
+    alignment: float = 0.0
+    """lambda, weight of the quantization objective O_q (equation 9)."""
+    quantization: float = 1.0
+    """beta, weight of L4 within O_q (equation 8)."""
+    align_dim: int = 64
+    """d, dimensions of the label space; the paper leaves it open (at most 256)."""
+    first_line: float = 0.3
+    """Share of training texts that are the first line, the name, of a text of several lines."""
+    single_line: float = 0.25
+    """Share that are any one line; the rest are random subsets of the lines."""
+    instance_weight: float = 0.3
+    """Weight of the shared part in a query (0 ranks by labels alone); kept with the model, changeable per query."""
+
+
+RECIPES: dict[str, TrainingRecipe] = {
+    "default": TrainingRecipe(
+        name="default",
+        hidden=1024,
+        direct=True,
+        input_dropout=0.2,
+        dropout=0.4,
+        batch=256,
+        learning_rate=2e-3,
+        weight_decay=0.05,
+        steps_per_row=0.4,
+        mean_embedding=0.0,
+        classification=2.0,
+        label_smoothing=0.05,
+        contrastive=1.0,
+    ),
+    "paper": TrainingRecipe(name="paper", hidden=512, alignment=0.001),
+}
+
+
+def training_recipe(name: str) -> TrainingRecipe:
+    """The recipe of that name; UsageError lists the known ones."""
+    if name not in RECIPES:
+        raise UsageError(f"unknown recipe {name!r}: known are {', '.join(RECIPES)}")
+    return RECIPES[name]

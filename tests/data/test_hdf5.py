@@ -1,0 +1,375 @@
+import os
+import resource
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.testing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_sets import assert_same
+from scipy import sparse
+
+from spdq.data import Dataset, make_split
+from spdq.errors import DamagedError, DataError, IncompatibleError, NotFoundError, StorageError
+
+LETTERS = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
+TEXT = st.text(LETTERS, max_size=8)
+NAME = st.text(LETTERS, min_size=1, max_size=8)
+
+
+@st.composite
+def datasets(draw):
+    n = draw(st.integers(1, 6))
+    seed = draw(st.integers(0, 1000))
+    rng = np.random.default_rng(seed)
+    has = {
+        part: draw(st.booleans()) for part in ("image", "text", "labels", "texts", "words", "paths", "split")
+    }
+    parts = {}
+    if has["image"]:
+        dtype = draw(st.sampled_from([np.float16, np.float32]))
+        parts["image_features"] = rng.normal(size=(n, draw(st.integers(1, 5)))).astype(dtype)
+        parts["image_extractor"] = draw(st.none() | NAME)
+    if has["text"]:
+        d = draw(st.integers(1, 4))
+        dense = (rng.normal(size=(n, d)) * (rng.random((n, d)) < draw(st.floats(0, 1)))).astype(np.float32)
+        parts["text_features"] = draw(st.sampled_from([sparse.csr_matrix, np.asarray]))(dense)
+        if has["words"]:
+            parts["vocabulary"] = tuple(draw(st.lists(NAME, min_size=d, max_size=d, unique=True)))
+    if has["labels"]:
+        parts["label_names"] = tuple(draw(st.lists(NAME, min_size=1, max_size=4, unique=True)))
+        parts["labels"] = rng.integers(0, 2, (n, len(parts["label_names"])), dtype=np.uint8)
+    if has["texts"]:
+        parts["texts"] = tuple(draw(st.lists(TEXT, min_size=n, max_size=n)))
+    if has["paths"]:
+        parts["image_paths"] = tuple(
+            f"p/{name.replace('/', '')}" for name in draw(st.lists(NAME, min_size=n, max_size=n))
+        )
+    if has["split"] and n > 3:
+        kind = draw(st.sampled_from(["seen", "unseen", "paired"]))
+        parts["split"] = make_split(
+            n, [0, n - 1], kind, seed, train_on_queries=kind == "paired" and seed % 2 == 0
+        )
+    ids = st.lists(NAME, min_size=n, max_size=n, unique=True).map(np.array)
+    numbers = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=n, max_size=n, unique=True)
+    return Dataset(draw(NAME), draw(ids | numbers.map(lambda x: np.array(x, np.int64))), **parts)
+
+
+@given(datasets())
+@settings(max_examples=25, deadline=None)
+def test_round_trip(tmp_path_factory, dataset):
+    folder = tmp_path_factory.mktemp("trip")
+    dataset.save(folder / "x.h5")
+    loaded = Dataset.load(folder / "x.h5")
+    assert_same(dataset, loaded)
+    assert loaded.root == folder
+    loaded.save(folder / "y.h5")
+    assert (folder / "x.h5").read_bytes() == (folder / "y.h5").read_bytes()
+
+
+def small(**parts):
+    return Dataset("small", np.arange(3), np.eye(3, 4, dtype=np.float32), **parts)
+
+
+def full():
+    rng = np.random.default_rng(0)
+    words = sparse.random(40, 20, 0.2, "csr", dtype=np.float32, random_state=0)
+    return Dataset(
+        name="full",
+        ids=np.array([f"item-{row}é" for row in range(40)]),
+        image_features=rng.normal(size=(40, 32)).astype(np.float32),
+        text_features=words,
+        labels=rng.integers(0, 2, (40, 5), dtype=np.uint8),
+        label_names=tuple("abcde"),
+        texts=tuple(f"text {row}" for row in range(40)),
+        vocabulary=tuple(f"word{column}" for column in range(20)),
+        image_paths=tuple(f"pictures/{row}.png" for row in range(40)),
+        image_extractor="grid",
+        split=make_split(40, [1, 2, 3], "unseen", 0),
+    )
+
+
+def test_zeros_that_compress_too_well_still_load(tmp_path):
+    dataset = Dataset("zeros", np.arange(3000), np.zeros((3000, 1000), np.float32))
+    dataset.save(tmp_path / "x.h5")
+    assert_same(dataset, Dataset.load(tmp_path / "x.h5"))
+
+
+def test_rows_wider_than_a_chunk(tmp_path):
+    dataset = Dataset("wide", np.arange(2), np.ones((2, 300_000), np.float32))
+    dataset.save(tmp_path / "x.h5")
+    assert_same(dataset, Dataset.load(tmp_path / "x.h5"))
+
+
+def test_other_byte_order_and_missing_checksums_are_read(tmp_path):
+    small().save(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        del file["image/features"], file.attrs["sha256"], file["ids"]
+        file["image/features"] = np.eye(3, 4).astype(">f4")
+        file["ids"] = np.arange(3).astype(">i8")
+    loaded = Dataset.load(tmp_path / "x.h5")
+    assert_same(small(), loaded)
+    assert loaded.ids.dtype.isnative
+
+
+def test_reserved_groups_are_left_alone(tmp_path):
+    small().save(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file["attributes/price"] = np.ones(3)
+        file["clicks/count"] = np.ones(3)
+        file["image/regions"] = np.ones((3, 2, 4))
+    assert_same(small(), Dataset.load(tmp_path / "x.h5"))
+
+
+def test_paths_follow_the_file(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "sets").mkdir()
+    dataset = small(image_paths=("a.png", "b/c.png", "d.png"), root=tmp_path / "photos")
+    dataset.save(tmp_path / "x.h5")
+    assert Dataset.load(tmp_path / "x.h5").image_paths == ("photos/a.png", "photos/b/c.png", "photos/d.png")
+    dataset.save(tmp_path / "sets" / "x.h5")
+    moved = Dataset.load(tmp_path / "sets" / "x.h5")
+    assert moved.image_paths[1] == "../photos/b/c.png"
+    assert moved.image_path(1).resolve() == tmp_path.resolve() / "photos" / "b" / "c.png"
+    moved.save(tmp_path / "photos" / "x.h5")
+    assert Dataset.load(tmp_path / "photos" / "x.h5").image_paths == dataset.image_paths
+
+
+def test_save_replaces_and_leaves_nothing_else(tmp_path):
+    small().save(tmp_path / "x.h5")
+    full().save(tmp_path / "x.h5")
+    assert_same(full(), Dataset.load(tmp_path / "x.h5"))
+    assert os.listdir(tmp_path) == ["x.h5"]
+
+
+def test_save_to_a_missing_folder(tmp_path):
+    with pytest.raises(NotFoundError, match=r"folder not found: .*missing"):
+        small().save(tmp_path / "missing" / "x.h5")
+
+
+def test_save_over_a_folder(tmp_path):
+    (tmp_path / "x.h5").mkdir()
+    with pytest.raises(StorageError, match=r"cannot write .*x.h5: Is a directory"):
+        small().save(tmp_path / "x.h5")
+    assert os.listdir(tmp_path) == ["x.h5"]
+
+
+def test_storage_that_fills_up_changes_nothing(tmp_path):
+    small().save(tmp_path / "x.h5")
+    before = (tmp_path / "x.h5").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"cannot write .*: File too large"):
+            full().save(tmp_path / "x.h5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "x.h5").read_bytes() == before
+    assert os.listdir(tmp_path) == ["x.h5"]
+
+
+def test_load_names_what_cannot_be_opened(tmp_path):
+    with pytest.raises(NotFoundError, match=r"data set not found: .*x\.h5"):
+        Dataset.load(tmp_path / "x.h5")
+    with pytest.raises(DataError, match="not a file"):
+        Dataset.load(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"not a file: .*pipe"):
+        Dataset.load(tmp_path / "pipe")
+    with pytest.raises(NotFoundError, match=r"cannot read .*: File name too long"):
+        Dataset.load(tmp_path / ("x" * 300))
+
+
+def test_load_of_a_file_this_process_has_open_in_another_way(tmp_path):
+    small().save(tmp_path / "x.h5")
+    opened = h5py.File(tmp_path / "x.h5", "r", locking=False)
+    with opened, pytest.raises(StorageError, match=r"cannot open .*x\.h5: "):
+        Dataset.load(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "r"):
+        assert_same(small(), Dataset.load(tmp_path / "x.h5"))
+
+
+def test_load_without_permission(tmp_path):
+    small().save(tmp_path / "x.h5")
+    (tmp_path / "x.h5").chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(NotFoundError, match=r"cannot read .*: Permission denied"):
+            Dataset.load(tmp_path / "x.h5")
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("content", [b"", b"name,tags\n1,cat\n", bytes(5000)])
+def test_not_an_hdf5_file(tmp_path, content):
+    (tmp_path / "x.h5").write_bytes(content)
+    with pytest.raises(DataError, match=r"not an HDF5 file: .*x\.h5"):
+        Dataset.load(tmp_path / "x.h5")
+
+
+def test_a_child_that_cannot_start_or_dies_is_an_error(tmp_path, monkeypatch):
+    small().save(tmp_path / "x.h5")
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONHOME", str(tmp_path))
+        with pytest.raises(DamagedError, match=r"checking it ended with .*"):
+            Dataset.load(tmp_path / "x.h5")
+    for name, message in (("SIGALRM", "no answer within 30 s"), ("SIGSEGV", "ended with SIGSEGV")):
+        (tmp_path / "dies.py").write_text(f"import signal, os; os.kill(os.getpid(), signal.{name})")
+        monkeypatch.setattr("spdq.data.checker.__file__", str(tmp_path / "dies.py"))
+        with pytest.raises(DamagedError, match=message):
+            Dataset.load(tmp_path / "x.h5")
+
+
+def rewrite(path, changes, removed=()):
+    """A data set file as others may write it: without checksums, with the given objects and attributes."""
+    full().save(path)
+    with h5py.File(path, "r+") as file:
+        del file.attrs["sha256"]
+        for where in removed:
+            if "@" in where:
+                node, name = where.split("@")
+                del file[node].attrs[name]
+            else:
+                del file[where]
+        for where, value in changes.items():
+            if "@" in where:
+                node, name = where.split("@")
+                file[node].attrs[name] = value
+                continue
+            if where in file:
+                del file[where]
+            file[where] = value
+        file.visititems(lambda _, node: node.attrs.pop("sha256", None) and None)
+
+
+def nan_at(row):
+    features = np.ones((40, 32), np.float32)
+    features[row, 3] = np.nan
+    return features
+
+
+CONTENTS = [
+    ({"image/features": nan_at(17)}, (), r"x\.h5: image_features row 17 has NaN"),
+    ({"image/features": np.ones((39, 32), np.float32)}, (), r"expected \(40, d\)"),
+    ({"image/features": np.ones((40, 32))}, (), "got .* float64"),
+    ({}, ("ids",), "/ids is missing"),
+    ({"ids": np.zeros((40, 2), "S4")}, (), r"/ids: expected \(n,\) fixed-length UTF-8 strings"),
+    ({"ids": np.array([b"\xff"] * 40)}, (), "/ids: not UTF-8"),
+    ({"ids": np.zeros(40, np.int64)}, (), 'duplicate id "0"'),
+    ({"label_names": np.arange(5)}, (), "/label_names: expected"),
+    ({}, ("label_names",), "label_names: expected 5, got 0"),
+    ({"labels": np.full((40, 5), 2, np.uint8)}, (), "labels row 0 has 2"),
+    ({}, ("text/features/indptr",), "a CSR group needs data, indices, indptr and the attribute shape"),
+    ({}, ("text/features@shape",), "a CSR group needs"),
+    ({"text/features@shape": 40}, (), "a CSR group needs"),
+    ({"text/features@shape": np.array([40, 20, 2])}, (), "/text/features: not a CSR matrix"),
+    ({"text/features@shape": np.array([-40, 20])}, (), "/text/features: not a CSR matrix"),
+    ({"text/features/indptr": np.arange(5)}, (), "not a CSR matrix"),
+    ({"text/features/indices": np.full(160, 20)}, (), "not a CSR matrix"),
+    ({"text/features/indices": np.full(160, -1)}, (), "not a CSR matrix"),
+    ({}, ("text/offsets",), "raw text needs /text/utf8 .* and /text/offsets"),
+    ({}, ("text/utf8",), "raw text needs"),
+    ({"text/offsets": np.arange(41, dtype=np.int32)}, (), "raw text needs"),
+    ({"text/offsets": np.arange(41)}, (), r"/text/offsets: expected \(n \+ 1,\) from 0 to"),
+    ({"text/offsets": np.array([0, 5, 2, 6]), "text/utf8": np.full(6, 65, np.uint8)}, (), "must not descend"),
+    ({"text/offsets": np.array([0, 1]), "text/utf8": np.full(1, 255, np.uint8)}, (), "/text/utf8: not UTF-8"),
+    (
+        {"text/offsets": np.array([0, 1]), "text/utf8": np.full(1, 65, np.uint8)},
+        (),
+        "texts: expected 40, got 1",
+    ),
+    ({}, ("split@kind",), "/split needs the attributes kind and seed"),
+    ({}, ("split@seed",), "/split needs the attributes kind and seed"),
+    ({"split@kind": np.bytes_(b"both")}, (), "split kind: expected seen, unseen, paired, got 'both'"),
+    ({}, ("split/train",), "split train: expected .* got NoneType"),
+    ({"split/query": np.array([1, 99])}, (), "split query: row 99 is outside"),
+    ({}, ("/@name",), "name: expected str, got NoneType"),
+]
+
+
+@pytest.mark.parametrize(("changes", "removed", "message"), CONTENTS, ids=[entry[2] for entry in CONTENTS])
+def test_contents_that_break_the_contract(tmp_path, changes, removed, message):
+    rewrite(tmp_path / "x.h5", changes, removed)
+    with pytest.raises(DataError, match=message):
+        Dataset.load(tmp_path / "x.h5")
+
+
+def test_newer_version(tmp_path):
+    rewrite(tmp_path / "x.h5", {"/@version": 2, "new_things": np.ones(3)})
+    with pytest.raises(
+        IncompatibleError, match=r"data set format 2 is from a newer version, .* reads up to 1"
+    ):
+        Dataset.load(tmp_path / "x.h5")
+
+
+def test_a_changed_value_is_damage_and_names_its_place(tmp_path):
+    full().save(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file["image/features"][3, 4] += 1
+    with pytest.raises(DamagedError, match=r"x\.h5:/image/features: checksum mismatch"):
+        Dataset.load(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda file: file.attrs.__delitem__("sha256"), "checksum of names"),
+        (lambda file: file["ids"].attrs.__delitem__("sha256"), "/ids: checksum mismatch"),
+        (lambda file: file.attrs.modify("name", np.bytes_(b"fool")), "checksum of names"),
+        (lambda file: file["split"].attrs.modify("seed", 1), "checksum of names"),
+        (lambda file: file.__delitem__("labels"), "checksum of names"),
+        (lambda file: file.move("split/train", "split/q") or file.move("split/database", "split/train")
+         or file.move("split/q", "split/database"), "checksum of names"),
+    ],
+)  # fmt: skip
+def test_changed_names_and_attributes_are_damage(tmp_path, change, message):
+    full().save(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        change(file)
+    with pytest.raises(DamagedError, match=message):
+        Dataset.load(tmp_path / "x.h5")
+
+
+def load_damaged(original: Dataset, path: Path) -> str:
+    """Load: either refused on purpose, or nothing that matters was damaged."""
+    try:
+        assert_same(original, Dataset.load(path))
+    except (DamagedError, DataError, IncompatibleError) as error:
+        return type(error).__name__
+    return "unharmed"
+
+
+def test_truncation_is_found_everywhere(tmp_path):
+    full().save(tmp_path / "x.h5")
+    whole = (tmp_path / "x.h5").read_bytes()
+    for length in [0, 1, 7, 8, 9, 48, *np.linspace(50, len(whole) - 1, 20, dtype=int)]:
+        (tmp_path / "x.h5").write_bytes(whole[:length])
+        error, message = (DataError, "not an HDF5 file") if length < 8 else (DamagedError, "is truncated")
+        with pytest.raises(error, match=message):
+            Dataset.load(tmp_path / "x.h5")
+
+
+def test_bit_flips_never_change_an_array_silently(tmp_path):
+    full().save(tmp_path / "x.h5")
+    whole = (tmp_path / "x.h5").read_bytes()
+    rng = np.random.default_rng(0)
+    outcomes = []
+    for position in rng.integers(0, len(whole), 40):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << int(rng.integers(8))
+        (tmp_path / "y.h5").write_bytes(flipped)
+        outcomes.append(load_damaged(full(), tmp_path / "y.h5"))
+    assert outcomes.count("DamagedError") > 12
+
+
+def test_same_content_gives_the_same_bytes(tmp_path):
+    full().save(tmp_path / "x.h5")
+    full().save(tmp_path / "y.h5")
+    assert (tmp_path / "x.h5").read_bytes() == (tmp_path / "y.h5").read_bytes()
+    shutil.copy(tmp_path / "x.h5", tmp_path / "z.h5")
+    npt.assert_array_equal(Dataset.load(tmp_path / "z.h5").ids, full().ids)
