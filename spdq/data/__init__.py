@@ -1,6 +1,6 @@
 """Data sets: the contract, its file form, splits, and one importer a source format."""
 
 from spdq.data.dataset import Dataset
-from spdq.data.splits import Split, make_split, random_query_rows
+from spdq.data.splits import Split, make_split, random_query_rows, spread_query_rows
 
-__all__ = ["Dataset", "Split", "make_split", "random_query_rows"]
+__all__ = ["Dataset", "Split", "make_split", "random_query_rows", "spread_query_rows"]

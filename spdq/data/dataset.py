@@ -39,7 +39,7 @@ class Dataset:
     texts : n raw texts; a text of several lines is several descriptions of one item, the first is its name.
     vocabulary : d unique words, the columns of ``text_features``.
     image_paths : n paths relative to ``root``, ``/`` between their parts.
-    image_extractor : registry name of the extractor that made ``image_features``.
+    image_extractor : spec of the extractor that made ``image_features``, such as ``lite0:128``.
     split : query, train and database rows.
     root : the folder ``image_paths`` start from; after ``load`` the folder of the file. Not stored.
 

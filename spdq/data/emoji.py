@@ -43,8 +43,8 @@ def load_emoji(
 
     ids are short names. Texts are lines: the name of the Unicode character ("cat face", "japan flag"), the
     shorter English name of the package ``emoji`` (a country's flag, there just "Japan", is "flag of japan"),
-    aliases, names in ``LANGUAGES``, without repeats. Labels: one ``group:`` and one ``subgroup:`` an item. Items
-    are in Unicode's order; the queries are 300 of them, spread evenly over the subgroups.
+    aliases, names in ``LANGUAGES``, without repeats. Labels: one ``group:`` and one ``subgroup:`` an item.
+    Items are in Unicode's order; the queries are 300 of them, spread evenly over the subgroups.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ class ImageExtractor(Protocol):
 
     @property
     def name(self) -> str:
-        """Registry name, stored with the features so that queries go through the same extractor."""
+        """Spec for the registry, stored with the features so that queries go through the same extractor."""
 
     def extract(self, images: Sequence[Path], progress: Progress | None = None) -> npt.NDArray[np.float32]:
         """Pictures -> (n, d) float32. A broken picture is a DataError that names it."""

@@ -132,8 +132,8 @@ def random_query_rows(n: int, n_query: int, seed: int) -> Rows:
 def spread_query_rows(groups: Sequence[str], n_query: int, seed: int) -> Rows:
     """Draw ``n_query`` of n rows, from every group in proportion to its size -> (n_query,) int64, ascending.
 
-    The rows are put in random order inside their group and the groups one after another; every n / n_query-th is
-    drawn, from a random start. Figures then vary less from seed to seed than with rows drawn from all alike.
+    The rows are put in random order inside their group and the groups one after another; every n / n_query-th
+    is drawn, from a random start. Figures then vary less from seed to seed than with plain random rows.
 
     Parameters
     ----------

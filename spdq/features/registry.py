@@ -1,4 +1,7 @@
-"""Image extractors by name, so that a data set or a model directory can say which one made its features."""
+"""Image extractors by spec, so that a data set or a model directory can say which one made its features.
+
+A spec is a name and, after a colon, what the extractor is given: ``lite0:224``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ class ImageExtractor(Protocol):
     """A frozen map from pictures to features. The same picture gives the same row, whatever its company."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The full spec, nothing left to a default: ``image_extractor(name)`` makes the same features."""
+        ...
 
     @property
     def dim(self) -> int: ...
@@ -35,13 +40,17 @@ class ImageExtractor(Protocol):
 
 
 def image_extractor(name: str, **settings: Any) -> ImageExtractor:
-    """The image extractor called ``name``; ``settings`` are its own (see its class), checked strictly.
+    """The image extractor of a spec: ``lite0`` or, with its argument (see its class), ``lite0:224``.
 
-    Raises UsageError for an unknown name or setting.
+    ``settings`` are what a stored ``settings()`` holds beside the spec; each is checked.
+
+    Raises UsageError for an unknown name, argument or setting.
     """
-    if name not in _EXTRACTORS:
+    home, colon, argument = name.partition(":")
+    if home not in _EXTRACTORS:
         known = ", ".join(sorted(_EXTRACTORS))
-        raise UsageError(f"unknown image extractor {name!r}: known are {known}")
-    module, _, kind = _EXTRACTORS[name].partition(":")
-    extractor: ImageExtractor = getattr(import_module(module), kind).from_settings(settings)
+        raise UsageError(f"unknown image extractor {home!r}: known are {known}")
+    module, _, kind = _EXTRACTORS[home].partition(":")
+    build = getattr(import_module(module), kind).from_spec
+    extractor: ImageExtractor = build(argument if colon else None, settings)
     return extractor

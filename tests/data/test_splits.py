@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spdq.data import Split, make_split, random_query_rows
+from spdq.data import Split, make_split, random_query_rows, spread_query_rows
 from spdq.errors import DataError, UsageError
 
 
@@ -55,6 +55,35 @@ def test_every_row_may_be_a_query_where_queries_are_trained_on():
 def test_known_draws_stay_the_same():
     npt.assert_array_equal(random_query_rows(20, 5, 0), [5, 6, 9, 10, 13])
     npt.assert_array_equal(make_split(12, [0, 1], "unseen", 3).train, [2, 3, 4, 8, 11])
+    npt.assert_array_equal(spread_query_rows(list("aabbbbaabbbb"), 4, 0), [0, 3, 4, 9])
+
+
+@given(st.lists(st.sampled_from(["cat", "dog", "sea", "x"]), min_size=2, max_size=80), st.data())
+@settings(max_examples=60, deadline=None)
+def test_spread_queries_are_proportional_and_depend_on_the_seed_alone(groups, data):
+    n_query = data.draw(st.integers(1, len(groups) - 1))
+    seed = data.draw(st.integers(0, 2**32))
+    query = spread_query_rows(groups, n_query, seed)
+    assert query.dtype == np.int64
+    assert len(query) == n_query
+    assert (np.diff(query) > 0).all()
+    assert 0 <= query[0] <= query[-1] < len(groups)
+    for group in set(groups):
+        drawn = sum(groups[row] == group for row in query)
+        assert abs(drawn - groups.count(group) * n_query / len(groups)) < 1
+    npt.assert_array_equal(query, spread_query_rows(groups, n_query, seed))
+
+
+def test_spread_queries_reach_every_row_alike():
+    groups = ["big"] * 6 + ["small"] * 2
+    drawn = np.bincount(np.concatenate([spread_query_rows(groups, 2, seed) for seed in range(2000)]))
+    # 2000 draws of 2 from 8 rows: 500 a row, standard deviation under 20
+    npt.assert_allclose(drawn, 500, atol=100)
+
+
+def test_one_group_is_a_random_draw():
+    draws = {tuple(spread_query_rows(["only"] * 9, 3, seed).tolist()) for seed in range(50)}
+    assert len(draws) > 20
 
 
 @pytest.mark.parametrize(
@@ -91,6 +120,16 @@ def test_random_query_rows_leaves_at_least_one_row(n_query):
         random_query_rows(5, n_query, 0)
     with pytest.raises(UsageError, match="seed"):
         random_query_rows(5, 1, -1)
+
+
+@pytest.mark.parametrize("n_query", [0, 5, 6])
+def test_spread_query_rows_leaves_at_least_one_row(n_query):
+    with pytest.raises(UsageError, match=f"n_query: expected 1 to 4 of 5 rows, got {n_query}"):
+        spread_query_rows(list("aabbc"), n_query, 0)
+    with pytest.raises(UsageError, match="split seed: expected 0 or more, got -1"):
+        spread_query_rows(list("aabbc"), 1, -1)
+    with pytest.raises(UsageError, match="expected 1 to -1 of 0 rows"):
+        spread_query_rows([], 1, 0)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def test_every_export_is_there():
 
 @pytest.mark.parametrize(("use", "absent"), [
     ("import spdq.features", "numpy PIL torch sklearn"),
-    ("from spdq.features import image_extractor; image_extractor('lite0').settings()", "torch sklearn scipy"),
+    ("from spdq.features import image_extractor as f; f('lite0:224').settings()", "torch sklearn scipy"),
     ("from spdq.features import WordExtractor", "torch PIL"),
 ])  # fmt: skip
 def test_only_what_is_used_is_loaded(use, absent):

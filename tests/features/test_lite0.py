@@ -137,17 +137,38 @@ def test_one_picture_without_a_list(small, one):
 
 @pytest.mark.parametrize("size", [0, 33, 352, -32, 64.0, "64", True, None])
 def test_bad_size(size):
-    with pytest.raises(UsageError, match="size must be a multiple of 32"):
-        image_extractor("lite0", size=size)
+    with pytest.raises(
+        UsageError, match="lite0: expected a size that is a multiple of 32 from 32 to 320, got"
+    ):
+        Lite0Extractor(size)
+
+
+@pytest.mark.parametrize("size", ["", "0", "33", "352", "-32", "64.0", "064", " 64", "٦٤", "64:64", "big"])
+def test_bad_size_in_a_spec(size):
+    with pytest.raises(UsageError, match=f"from 32 to 320, got '{size}'"):
+        image_extractor(f"lite0:{size}")
+
+
+@pytest.mark.parametrize(("spec", "full"), [
+    ("lite0", "lite0:128"), ("lite0:128", "lite0:128"), ("lite0:32", "lite0:32"), ("lite0:320", "lite0:320"),
+])  # fmt: skip
+def test_name_is_the_full_spec(spec, full):
+    extractor = image_extractor(spec)
+    assert extractor.name == full
+    assert extractor.settings() == {
+        "name": full,
+        "resize": "squash-bicubic",
+        "weights_sha256": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    }
+    assert image_extractor(extractor.name).settings() == extractor.settings()
 
 
 def test_settings_are_checked():
-    with pytest.raises(UsageError, match="unknown image extractor 'lite1': known are lite0"):
-        image_extractor("lite1")
-    with pytest.raises(
-        UsageError, match="unknown setting of extractor lite0: 'sizes'; known are size, resize"
-    ):
-        image_extractor("lite0", sizes=64)
+    for spec, name in (("lite1", "lite1"), ("lite1:64", "lite1"), ("", ""), (":64", "")):
+        with pytest.raises(UsageError, match=f"unknown image extractor '{name}': known are lite0"):
+            image_extractor(spec)
+    with pytest.raises(UsageError, match="unknown setting of extractor lite0: 'size'; known are resize"):
+        image_extractor("lite0", size=64)
     with pytest.raises(IncompatibleError, match="extractor lite0 has resize 'squash-bicubic', but 'crop'"):
         image_extractor("lite0", resize="crop")
     with pytest.raises(IncompatibleError, match="has weights_sha256"):

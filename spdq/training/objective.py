@@ -1,0 +1,75 @@
+"""What one batch costs: the terms of equation (9), and the contrastive term of the default recipe."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spdq.losses.alignment import alignment_terms
+from spdq.losses.classification import label_set_terms
+from spdq.losses.contrastive import contrastive_terms
+from spdq.losses.mean_embedding import class_mean_distances, class_pairs
+from spdq.models.spaces import UNIT_IMAGE_WEIGHT
+from spdq.networks.spdq import SPDQNetwork, TowerOutput
+from spdq.training.alternation import Alignment
+from spdq.training.recipes import TrainingRecipe
+from spdq.training.rows import Rows, TrainingRows
+
+TRAINING_UNIT_IMAGE_WEIGHT = 2 * UNIT_IMAGE_WEIGHT
+"""The picture counts for more in training units than in stored ones, or the text alone would be learned."""
+
+
+def batch_terms(
+    network: SPDQNetwork,
+    data: TrainingRows,
+    rows: Rows,
+    recipe: TrainingRecipe,
+    alignment: Alignment | None,
+    random: np.random.Generator,
+) -> dict[str, Tensor]:
+    """Weighted terms of the objective, scalars by name; their sum is what is minimised.
+
+    Means stand where the paper sums: over items, over the classes present in the batch (else many classes swamp the
+    other terms). ``alignment`` None leaves O_q out, as in the first epoch when there is none yet.
+    """
+    image = network.image(data.image[rows])
+    views = 2 if data.has_lines else 1
+    texts = [
+        network.text(data.text_views(rows, recipe, random) if data.has_lines else data.text[rows])
+        for _ in range(views)
+    ]
+    labels = data.labels[rows]
+    terms = {}
+    if recipe.classification:
+        each = [
+            label_set_terms(output.logits, labels, data.label_sets, recipe.label_smoothing).sum(dim=0).mean()
+            for output in (image, *texts)
+        ]
+        terms["classification"] = recipe.classification * torch.stack(each).sum()
+    if recipe.mean_embedding:
+        pairs = class_pairs(labels)
+        if pairs.classes:
+            together = class_mean_distances(image.shared, texts[0].shared, pairs).mean()
+            apart = class_mean_distances(image.private, texts[0].private, pairs).mean()
+            terms["mean_embedding"] = recipe.mean_embedding * (together - apart)
+    if recipe.contrastive:
+        terms["contrastive"] = recipe.contrastive * _contrastive(network, image, texts)
+    if recipe.alignment and alignment is not None:
+        targets = labels @ torch.from_numpy(alignment.prototypes).T
+        both = alignment_terms(image.shared, torch.from_numpy(alignment.image), targets) + alignment_terms(
+            texts[0].shared, torch.from_numpy(alignment.text), targets
+        )
+        terms["alignment"] = recipe.alignment * both.mean()
+    return terms
+
+
+def _contrastive(network: SPDQNetwork, image: TowerOutput, texts: list[TowerOutput]) -> Tensor:
+    """Image against text; with two views of the text also text against text and text against unit."""
+    picture, *names = (functional.normalize(output.shared, dim=1) for output in (image, *texts))
+    pairs = [(picture, names[0])]
+    if len(names) > 1:
+        unit = functional.normalize(TRAINING_UNIT_IMAGE_WEIGHT * picture + names[1], dim=1)
+        pairs += [(names[0], names[1]), (names[0], unit)]
+    return torch.stack([contrastive_terms(x, y, network.log_scale).mean() for x, y in pairs]).sum()
