@@ -14,8 +14,7 @@ from spdq.index.index import Index
 from spdq.models import load_model
 
 if TYPE_CHECKING:
-    from spdq.features.images import ImageSource
-    from spdq.models.model import Model
+    from spdq.models.model import ImageSource, Model
 
 
 class Hit(NamedTuple):
@@ -48,7 +47,9 @@ class Engine:
         One of them is damaged.
     """
 
-    def __init__(self, model: str | os.PathLike[str] | Model | None, index: str | os.PathLike[str] | Index) -> None:
+    def __init__(
+        self, model: str | os.PathLike[str] | Model | None, index: str | os.PathLike[str] | Index
+    ) -> None:
         self.index = index if isinstance(index, Index) else Index.open(index)
         if model is None:
             model = _own_model(self.index)

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,17 +18,19 @@ from spdq.data.dataset import Dataset
 from spdq.data.emoji import load_emoji
 from spdq.data.extractor import ImageExtractor
 from spdq.data.splits import make_split
-from spdq.engine import Engine, Hit
-from spdq.errors import DataError, NotFoundError, SpdqError, StorageError, UsageError
+from spdq.engine import Engine
+from spdq.errors import DamagedError, IncompatibleError, SpdqError, StorageError, UsageError
 from spdq.evaluation import Figure, evaluate_instances
 from spdq.features import image_extractor
 from spdq.index import Index
 from spdq.models import load_model
+from spdq.models.directory import CONFIG
 from spdq.models.model import Model
 from spdq.models.spdq import SPDQModel
 from spdq.training.log import LOG, read_log
 from spdq.training.provenance import training_digest
 from spdq.training.spdq import train_spdq
+from spdq_benchmarks.answers import QUERIES, answer_picture, answer_text, picture_queries
 from spdq_benchmarks.evaluation import (
     CROSS_MODAL,
     INSTANCE_PROTOCOLS,
@@ -36,9 +38,8 @@ from spdq_benchmarks.evaluation import (
     chance_level,
     embed_rows,
     judge,
-    split_name,
 )
-from spdq_benchmarks.findings import Answer, Findings, Found, Row, Sizes
+from spdq_benchmarks.findings import Findings, Row, Sizes
 
 Progress = Callable[[str, int, int], None]
 """Called with (step, done, total)."""
@@ -46,43 +47,18 @@ Progress = Callable[[str, int, int], None]
 DATA, PICTURES, MODEL, INDEX, REPORT = "emoji.h5", "pictures", "model", "index", "report.html"
 LABEL_SETS = ("group:", "subgroup:")
 PROTOCOL = "map@all"
-N_HITS = 6
-N_PICTURE_QUERIES = 3
 _ROWS_AT_ONCE = 256
-
-QUERIES = (
-    ("cat", "English"),
-    ("red heart", "English"),
-    ("flag of Japan", "English"),
-    ("feliz", "Spanish, Portuguese: happy"),
-    ("drapeau", "French: flag"),
-    ("birthday cake", "English"),
-    ("Regenschirm", "German: umbrella"),
-    ("кошка", "Russian: cat"),
-    ("車", "Japanese: car"),
-    ("luna", "Spanish, Italian: moon"),
-    ("angry face", "English"),
-    ("rocket", "English"),
-)
 
 
 def run_demo(
     out: str | os.PathLike[str],
     bits: int = 64,
     seed: int = 0,
-    dataset: Dataset | None = None,
-    queries: Sequence[tuple[str, str]] = QUERIES,
     progress: Progress | None = None,
 ) -> Findings:
     """Run the demo in the folder ``out``, which is made if needed; what is there and fits is used again.
 
-    Parameters
-    ----------
-    dataset
-        None makes the embedded emoji data in ``out``. Another one needs pictures, texts, a "seen" split and labels
-        that start with ``group:`` and ``subgroup:``.
-    queries
-        Texts to answer, each with a word about it.
+    ``bits`` and ``seed`` are as in ``train_spdq``; the seed also draws the queries.
 
     Raises
     ------
@@ -98,9 +74,8 @@ def run_demo(
     seconds: dict[str, float] = {}
     reused: list[str] = []
     with _timed(seconds, "data"):
-        if dataset is None:
-            dataset, kept = emoji_data(folder, seed, image_extractor("lite0"), _step(progress, "pictures"))
-            reused += ["data"] * kept
+        dataset, kept = emoji_data(folder, seed, image_extractor("lite0"), _step(progress, "pictures"))
+        reused += ["data"] * kept
     with _timed(seconds, "training"):
         model, kept = _model(folder / MODEL, dataset, bits, seed, _step(progress, "training"))
         reused += ["training"] * kept
@@ -110,8 +85,8 @@ def run_demo(
         rows = _judge(model, dataset, _step(progress, "figures"))
     with _timed(seconds, "answers"), Index.open(folder / INDEX) as index:
         engine = Engine(model, index)
-        texts = tuple(_answer_text(engine, dataset, *query) for query in queries)
-        images = tuple(_answer_image(engine, dataset, row) for row in _picture_queries(dataset))
+        texts = tuple(answer_text(engine, dataset, *query) for query in QUERIES)
+        images = tuple(answer_picture(engine, dataset, row) for row in picture_queries(dataset))
         sizes = _sizes(index, folder / INDEX, dataset)
     return Findings(
         out=folder,
@@ -153,6 +128,7 @@ def _fits(dataset: Dataset, seed: int, extractor: ImageExtractor) -> bool:
         dataset.name == "emoji"
         and dataset.image_extractor == extractor.name
         and (split is not None and split.kind == "seen" and split.seed == seed)
+        and dataset.texts is not None
         and dataset.image_paths is not None
         and all(dataset.image_path(row).is_file() for row in range(len(dataset)))
     )
@@ -168,17 +144,24 @@ def _model(
         kept = None
     if isinstance(kept, SPDQModel) and _was_trained_so(kept, dataset, bits, seed):
         return kept, True
-    model = train_spdq(dataset, bits=bits, recipe="default", seed=seed, directory=folder, progress=progress)
-    model.save_pretrained(folder)
-    return model, False
+    # While another one is trained in its place, and its log is overwritten, the old one is no model any more.
+    if (folder / CONFIG).exists():
+        (folder / CONFIG).unlink()
+    train = partial(train_spdq, dataset, bits=bits, seed=seed, directory=folder, progress=progress)
+    try:
+        trained = train(resume=True)
+    except (DamagedError, IncompatibleError):
+        # The checkpoint is of another run, or was hit by a crash.
+        trained = train(resume=False)
+    trained.save_pretrained(folder)
+    return load_model(folder), False
 
 
 def _was_trained_so(model: SPDQModel, dataset: Dataset, bits: int, seed: int) -> bool:
     training = model.training
-    return (
-        (model.config.recipe, model.config.bits, training["seed"]) == ("default", bits, seed)
-        and training["rows_digest"] == training_digest(dataset)
-    )
+    return (model.config.recipe, model.config.bits, training["seed"]) == ("default", bits, seed) and training[
+        "rows_digest"
+    ] == training_digest(dataset)
 
 
 def _build_index(
@@ -213,7 +196,7 @@ def _build_index(
 
 
 def _judge(model: Model, dataset: Dataset, progress: Callable[[int, int], None] | None) -> tuple[Row, ...]:
-    """MAP by labels on the data set's split, and how often a held-out name finds its very item among all units."""
+    """MAP by labels on the data set's split; how often a held-out name finds its own item among all units."""
     questions = [(labels, direction) for labels in LABEL_SETS for direction in CROSS_MODAL[::-1]]
     rows = []
     for done, (labels, direction) in enumerate(questions, start=1):
@@ -253,53 +236,6 @@ def _instance_chance(n: int, own: np.ndarray) -> list[Figure]:
     return evaluate_instances(np.broadcast_to(np.float32(0), (len(own), n)), own, INSTANCE_PROTOCOLS)
 
 
-def _answer_text(engine: Engine, dataset: Dataset, query: str, about: str) -> Answer:
-    try:
-        hits = engine.search(text=query, k=N_HITS)
-    except DataError as error:
-        return Answer(query, about, (), problem=str(error))
-    return Answer(query, about, _found(dataset, hits))
-
-
-def _answer_image(engine: Engine, dataset: Dataset, row: int) -> Answer:
-    picture = dataset.image_path(row)
-    hits = engine.search(image=picture, k=N_HITS)
-    return Answer(_name(dataset, row), "a picture never trained on", _found(dataset, hits), picture)
-
-
-def _picture_queries(dataset: Dataset) -> list[int]:
-    """Rows spread evenly over the queries, so that nobody can say that they were picked."""
-    if dataset.split is None:
-        return []
-    rows = dataset.split.query
-    places = (2 * np.arange(N_PICTURE_QUERIES) + 1) * len(rows) // (2 * N_PICTURE_QUERIES)
-    return [int(row) for row in rows[np.unique(places)]]
-
-
-def _found(dataset: Dataset, hits: list[Hit]) -> tuple[Found, ...]:
-    row_of = {key: row for row, key in enumerate(dataset.ids.tolist())}
-    trained = set() if dataset.split is None else set(dataset.split.train.tolist())
-    found = []
-    for hit in hits:
-        row = row_of[hit.id]
-        picture = dataset.image_path(row)
-        name = _name(dataset, row)
-        found.append(Found(hit.rank, hit.id, name, glyph(picture.stem), hit.distance, row in trained, picture))
-    return tuple(found)
-
-
-def _name(dataset: Dataset, row: int) -> str:
-    return str(dataset.ids[row]) if dataset.texts is None else dataset.texts[row].split("\n", 1)[0]
-
-
-def glyph(stem: str) -> str:
-    """The characters a picture's file is named after (``1f1ef-1f1f5``), "" where it is not named so."""
-    try:
-        return "".join(chr(int(code, 16)) for code in stem.split("-"))
-    except (ValueError, OverflowError):
-        return ""
-
-
 def _sizes(index: Index, folder: Path, dataset: Dataset) -> Sizes:
     pictures = {dataset.image_path(row) for row in range(len(dataset))}
     return Sizes(
@@ -323,7 +259,9 @@ def _check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise StorageError(f"cannot write to {folder}: {error.strerror}. Choose another folder (--out)") from error
+        raise StorageError(
+            f"cannot write to {folder}: {error.strerror}. Choose another folder (--out)"
+        ) from error
 
 
 @contextmanager

@@ -95,7 +95,9 @@ def judge(
         queries = _queries(model, dataset, split, direction, whole_text_queries, instance_weight)
         items = embed_rows(model, dataset, direction[2], split.database)
         for coding in codings:
-            distances = _code_distances(model, queries, items) if coding == "codes" else _distances(queries, items)
+            distances = (
+                _code_distances(model, queries, items) if coding == "codes" else _distances(queries, items)
+            )
             figures: list[Figure] = []
             if relevance is not None:
                 figures += evaluate_labels(

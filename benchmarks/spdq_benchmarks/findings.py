@@ -58,8 +58,8 @@ class Found:
     """The emoji itself, "" where the picture's file is not named by code points."""
     distance: float
     """Inner product of the query and the item's code: larger is closer."""
-    trained: bool
-    """Whether the model was trained on this item."""
+    held_out: bool
+    """Whether the item is one of the split's queries, which the model was never trained on."""
     picture: Path
 
     def to_json(self) -> dict[str, Any]:

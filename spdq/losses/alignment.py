@@ -1,4 +1,4 @@
-"""Label alignment L3 (SPDQ, equation 6): the shared representation, rotated, meets the sum of its labels' prototypes."""
+"""Label alignment L3 (SPDQ, equation 6): the shared representation, rotated, meets its labels' prototypes."""
 
 from __future__ import annotations
 

@@ -26,9 +26,7 @@ def label_set_terms(
     for start, stop, exclusive in sets:
         part, target = logits[:, start:stop], labels[:, start:stop]
         if exclusive:
-            terms.append(
-                functional.cross_entropy(part, target, reduction="none", label_smoothing=smoothing)
-            )
+            terms.append(functional.cross_entropy(part, target, reduction="none", label_smoothing=smoothing))
         else:
             terms.append(sigmoid_terms(part, target).sum(dim=1))
     return torch.stack(terms) if terms else logits.new_zeros((0, len(logits)))

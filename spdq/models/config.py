@@ -27,7 +27,7 @@ class SPDQConfig:
     hidden: int
     shared: int
     private: int
-    direct: bool
+    direct_text: bool
     instance_weight: float
     training: dict[str, Any]
     """Where it comes from: data set, split, rows, digest of the training ids, seed, steps, versions."""
@@ -75,7 +75,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "hidden": int,
     "shared": int,
     "private": int,
-    "direct": bool,
+    "direct_text": bool,
     "instance_weight": (int, float),
     "training": dict,
 }

@@ -48,7 +48,7 @@ def canonical_json(value: Any) -> bytes:
 
 def complete_config(parts: ModelParts) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Add format version, tensor shapes and file hashes to the config; return it with the other files' bytes."""
-    files = {WEIGHTS: format_tensors({name: np.ascontiguousarray(t) for name, t in parts.tensors.items()})}
+    files = {WEIGHTS: format_tensors({name: np.array(t, order="C") for name, t in parts.tensors.items()})}
     if parts.vocabulary is not None:
         files[VOCABULARY] = canonical_json(parts.vocabulary)
     if parts.preprocessor is not None:
@@ -85,7 +85,9 @@ def write_model(directory: str | os.PathLike[str], parts: ModelParts) -> None:
         write_bytes(folder / CARD, parts.card.encode())
         write_bytes(folder / CONFIG, text.encode())
     except OSError as error:
-        raise StorageError(f"cannot write the model: {error.strerror} ({error.filename or folder})") from error
+        raise StorageError(
+            f"cannot write the model: {error.strerror} ({error.filename or folder})"
+        ) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -6,14 +6,14 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from spdq.errors import DataError
-from spdq.features.images import ImageSource
+from spdq.features.images import ImageSource as ImageSource
 from spdq.features.registry import ImageExtractor, image_extractor
 from spdq.features.words import WordExtractor
 from spdq.models.directory import ModelParts, complete_config, fingerprint, write_model
@@ -21,7 +21,7 @@ from spdq.quantizers.codebooks import Codebooks
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
-Features = NDArray[Any] | sparse.csr_matrix
+Features: TypeAlias = "NDArray[Any] | sparse.csr_matrix"
 Progress = Callable[[int, int], None]
 
 MAX_MAGNITUDE = 1e6
@@ -166,8 +166,10 @@ class Model(ABC):
 
 def _checked(features: Features, width: int, modality: str) -> Features:
     """Features as float32 of the right width, or a DataError that says what came."""
+    rows: Features
+    values: NDArray[Any]
     if sparse.issparse(features):
-        rows: Features = sparse.csr_matrix(features, dtype=np.float32)
+        rows = sparse.csr_matrix(features, dtype=np.float32)
         values = rows.data
     else:
         try:

@@ -23,7 +23,8 @@ UNIT_IMAGE_WEIGHT = 0.3
 class Space(Protocol):
     """A joint space: vectors (n, dim) float32, compared by inner product."""
 
-    kind: str
+    @property
+    def kind(self) -> str: ...
 
     @property
     def dim(self) -> int: ...
@@ -49,8 +50,10 @@ class Space(Protocol):
 class PredictiveSpace:
     """[posteriors of the predictive branch ; shared representation of length 1] (recipe "default").
 
-    Posteriors whose labels exclude each other (softmax) are scaled to length 1 together; free labels (sigmoid) stay
-    probabilities, so that the inner product counts the labels two items are expected to share.
+    The inner product of two items' probabilities is the number of labels they are expected to share. Free labels
+    (sigmoid) stay probabilities; those that exclude each other (softmax) are divided by the root of their length,
+    half way to the cosine: an item the network is unsure of is then neither lost among the confident ones nor their
+    equal. In a unit picture and words vouch for each other, so there it is the cosine (docs/training.md).
     """
 
     label_sets: Sequence[LabelSet]
@@ -74,7 +77,8 @@ class PredictiveSpace:
 
     def units(self, image: Floats, text: Floats) -> Floats:
         labels = self._labels
-        posteriors = self._scaled((image[:, :labels] + text[:, :labels]) / 2)
+        posteriors = np.asarray((image[:, :labels] + text[:, :labels]) / 2, np.float32)
+        posteriors[:, self._exclusive] = _unit(posteriors[:, self._exclusive])
         instance = _unit(UNIT_IMAGE_WEIGHT * image[:, labels:] + text[:, labels:])
         return np.concatenate([posteriors, instance], axis=1)
 
@@ -87,12 +91,19 @@ class PredictiveSpace:
         return {}
 
     def _scaled(self, posteriors: Floats) -> Floats:
-        exclusive = np.zeros(posteriors.shape[1], bool)
+        scaled = posteriors.copy()
+        part = posteriors[:, self._exclusive]
+        length = np.linalg.norm(part, axis=1, keepdims=True)
+        scaled[:, self._exclusive] = part / np.sqrt(np.maximum(length, 1e-12))
+        return scaled
+
+    @property
+    def _exclusive(self) -> NDArray[np.bool_]:
+        """Which label columns exclude each other."""
+        exclusive = np.zeros(self._labels, bool)
         for start, stop, is_exclusive in self.label_sets:
             exclusive[start:stop] = is_exclusive
-        scaled = posteriors.copy()
-        scaled[:, exclusive] = _unit(posteriors[:, exclusive])
-        return scaled
+        return exclusive
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +130,7 @@ class AlignedSpace:
         return shared @ (self.image if modality == "image" else self.text).T
 
     def units(self, image: Floats, text: Floats) -> Floats:
-        return (image + text) / 2
+        return np.asarray((image + text) / 2, np.float32)
 
     def query_weights(self, instance_weight: float) -> Floats:
         return np.ones(self.dim, np.float32)

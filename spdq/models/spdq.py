@@ -129,9 +129,9 @@ class SPDQModel(Model):
                 config.shared,
                 _under(parts.tensors, "space."),
             )
-            codebooks = Codebooks.from_tensors(_under(parts.tensors, "codebooks."), {"kind": "additive"})
+            codebooks = Codebooks(_under(parts.tensors, "codebooks.")["words"], "additive")
             words = WordExtractor.from_json(parts.vocabulary) if parts.vocabulary is not None else None
-        except DataError as error:
+        except (DataError, KeyError) as error:
             raise DamagedError(f"model: {error}. Train anew") from error
         with torch.device("meta"):
             network = build_network(config, inputs)
@@ -159,7 +159,7 @@ def build_network(config: SPDQConfig, inputs: dict[Modality, InputMap]) -> SPDQN
         private=config.private,
         input_dropout=0.0,
         dropout=0.0,
-        direct=config.direct,
+        direct_text=config.direct_text,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -24,7 +25,8 @@ class Tower(nn.Module):
 
     The paper fine-tunes AlexNet for images and uses two layers of 4,096 for text; on frozen features one hidden
     layer does better and trains in seconds (a deviation the docs name). With ``direct`` the input also reaches the
-    shared head and the logits by a linear path, which keeps a name that was never trained on findable.
+    shared head and the logits by a linear path, which keeps a name that was never trained on findable; it is for raw
+    text of an open vocabulary and costs accuracy elsewhere.
 
     Parameters
     ----------
@@ -89,7 +91,7 @@ class SPDQNetwork(nn.Module):
         private: int,
         input_dropout: float,
         dropout: float,
-        direct: bool,
+        direct_text: bool,
     ) -> None:
         super().__init__()
         self.image, self.text = (
@@ -103,7 +105,7 @@ class SPDQNetwork(nn.Module):
                 dropout=dropout,
                 direct=direct,
             )
-            for width in (image_width, text_width)
+            for width, direct in ((image_width, False), (text_width, direct_text))
         )
         # The usual starting temperature of contrastive image-text training, .07, as the logarithm of its inverse.
-        self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))

@@ -48,7 +48,9 @@ class LabelRows:
         return cls(rows.astype(np.float64), counts.astype(np.float64), of_item.ravel())
 
 
-def initial_alignment(labels: LabelRows, shared: int, dim: int, codebooks: int, words: int, seed: int) -> Alignment:
+def initial_alignment(
+    labels: LabelRows, shared: int, dim: int, codebooks: int, words: int, seed: int
+) -> Alignment:
     """Random orthonormal C_i, C_t and Z; D and B by residual k-means of Z L, since random words collapse."""
     random = np.random.default_rng([seed, 3])
     image, text = (np.linalg.qr(random.standard_normal((shared, dim)))[0].T for _ in range(2))
@@ -59,7 +61,13 @@ def initial_alignment(labels: LabelRows, shared: int, dim: int, codebooks: int, 
     start, codes = residual_words(
         targets, labels.counts, codebooks, words, np.random.RandomState(seed % (1 << 32))
     )
-    return Alignment(*(part.astype(np.float32) for part in (image, text, prototypes)), start, codes)
+    return Alignment(
+        image=image.astype(np.float32),
+        text=text.astype(np.float32),
+        prototypes=prototypes.astype(np.float32),
+        words=start,
+        codes=codes,
+    )
 
 
 def update_alignment(

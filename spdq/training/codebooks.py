@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spdq.data.dataset import Dataset
-from spdq.models.spaces import AlignedSpace, PredictiveSpace, Space
 from spdq.models.spdq import SPDQModel, branches
 from spdq.quantizers.additive import AdditiveQuantizer
 from spdq.quantizers.codebooks import Codebooks
-from spdq.training.rows import Rows, TrainingRows
+from spdq.training.rows import TrainingRows
 
 Floats = NDArray[np.float32]
 

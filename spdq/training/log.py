@@ -20,7 +20,7 @@ class TrainingLog:
     directory
         Where the file goes, or None.
     from_step
-        Entries of this step and later, left by a run that went on after its last checkpoint, are dropped.
+        Entries of later steps, left by a run that went on after its last checkpoint, are dropped.
     """
 
     def __init__(self, directory: Path | None, from_step: int = 0) -> None:
@@ -29,7 +29,7 @@ class TrainingLog:
         if self._path is None:
             return
         if from_step and self._path.is_file():
-            self.entries = [entry for entry in read_log(self._path) if entry["step"] < from_step]
+            self.entries = [entry for entry in read_log(self._path) if entry["step"] <= from_step]
         self._store()
 
     def add(self, entry: dict[str, Any]) -> None:

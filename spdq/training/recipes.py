@@ -19,10 +19,11 @@ class TrainingRecipe:
     hidden: int
     shared: int = 256
     private: int = 48
-    direct: bool = False
+    direct_text: bool = False
+    """Whether raw text of an open vocabulary also reaches the text heads by a linear path."""
     input_dropout: float = 0.0
     dropout: float = 0.5
-    image_width: int = 384
+    image_width: int = 256
     text_width: int = 1024
     batch: int = 128
     learning_rate: float = 1e-3
@@ -55,19 +56,17 @@ RECIPES: dict[str, TrainingRecipe] = {
     "default": TrainingRecipe(
         name="default",
         hidden=1024,
-        direct=True,
-        input_dropout=0.2,
-        dropout=0.4,
+        direct_text=True,
+        input_dropout=0.1,
         batch=256,
         learning_rate=2e-3,
         weight_decay=0.05,
-        steps_per_row=0.4,
         mean_embedding=0.0,
         classification=2.0,
         label_smoothing=0.05,
-        contrastive=1.0,
+        contrastive=0.6,
     ),
-    "paper": TrainingRecipe(name="paper", hidden=512, alignment=0.001),
+    "paper": TrainingRecipe(name="paper", hidden=512, learning_rate=2e-3, alignment=0.001),
 }
 
 

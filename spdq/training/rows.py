@@ -72,7 +72,8 @@ class TrainingRows:
             views.append(self.lines[start + chosen].sum(dim=0))
         together = torch.stack(views)
         length = torch.linalg.vector_norm(self.text[rows], dim=1, keepdim=True)
-        return together * (length / torch.linalg.vector_norm(together, dim=1, keepdim=True).clamp(min=1e-12))
+        own = torch.linalg.vector_norm(together, dim=1, keepdim=True).clamp(min=1e-12)
+        return torch.mul(together, length / own)
 
 
 def training_rows(dataset: Dataset, recipe: TrainingRecipe, seed: int) -> TrainingRows:
@@ -86,38 +87,44 @@ def training_rows(dataset: Dataset, recipe: TrainingRecipe, seed: int) -> Traini
     """
     split, images, labels = dataset.split, dataset.image_features, dataset.labels
     if split is None or images is None or labels is None:
-        missing = [name for name, part in (("/split", split), ("/image/features", images), ("/labels", labels)) if part is None]
+        missing = [
+            name
+            for name, part in (("/split", split), ("/image/features", images), ("/labels", labels))
+            if part is None
+        ]
         raise DataError(f"training SPDQ needs {', '.join(missing)}, which data set {dataset.name} has not")
     if not labels[split.train].any():
         raise DataError(f"no training row of data set {dataset.name} has a label: choose other labels")
-    image_input = fit_image_input(images[split.train].astype(np.float32), recipe.image_width)
-    text_rows, line_rows, starts, words = _text_rows(dataset, split.train)
-    basis_rows = split.train
+    validation = _validation_rows(split.train, seed)
+    # Nothing may be fitted on validation rows: they would look better known than a query ever is.
+    train = np.setdiff1d(split.train, validation)
+    image_input = fit_image_input(images[train].astype(np.float32), recipe.image_width)
+    text_rows, line_rows, starts, words = _text_rows(dataset, train)
+    basis_rows = train
     if len(basis_rows) > MAX_BASIS_ROWS // 2:
-        basis_rows = np.sort(np.random.default_rng([seed, 1]).choice(basis_rows, MAX_BASIS_ROWS // 2, replace=False))
+        basis_rows = np.sort(
+            np.random.default_rng([seed, 1]).choice(basis_rows, MAX_BASIS_ROWS // 2, replace=False)
+        )
     # Whole texts and names span the input together: queries are as short as names.
     basis = text_rows[basis_rows]
     if words is not None:
         basis = sparse.vstack([basis, line_rows[starts[basis_rows]]]).tocsr()
     text_input = fit_text_input(basis, recipe.text_width, weighted=words is not None)
-    validation = _validation_rows(split.train, seed)
     return TrainingRows(
         image=torch.from_numpy(image_input(images.astype(np.float32))),
         text=torch.from_numpy(text_input(text_rows)),
         lines=torch.from_numpy(text_input(line_rows)),
         line_starts=starts,
         labels=torch.from_numpy(labels.astype(np.float32)),
-        label_sets=label_sets(dataset.label_names, labels[split.train], exclusive=recipe.name == "default"),
-        train=np.setdiff1d(split.train, validation),
+        label_sets=label_sets(dataset.label_names, labels[train], exclusive=recipe.name == "default"),
+        train=train,
         validation=validation,
         inputs={"image": image_input, "text": text_input},
         words=words if words is not None else _stored_words(dataset),
     )
 
 
-def label_sets(
-    names: tuple[str, ...], labels: NDArray[np.uint8], exclusive: bool
-) -> tuple[LabelSet, ...]:
+def label_sets(names: tuple[str, ...], labels: NDArray[np.uint8], exclusive: bool) -> tuple[LabelSet, ...]:
     """Runs of columns with one prefix ("group:cat" has "group"), (start, stop, exclusive) each.
 
     Exclusive are those of which every row of ``labels`` carries exactly one label, if that is asked for at all.
@@ -131,9 +138,7 @@ def label_sets(
     return tuple(sets)
 
 
-def batch_rows(
-    data: TrainingRows, size: int, whole_classes: bool, random: np.random.Generator
-) -> Rows:
+def batch_rows(data: TrainingRows, size: int, whole_classes: bool, random: np.random.Generator) -> Rows:
     """Rows of one batch: drawn from all, or whole classes of the finest exclusive label set (hard negatives)."""
     finest = max((s for s in data.label_sets if s[2]), key=lambda s: s[1] - s[0], default=None)
     if not whole_classes or finest is None:
@@ -146,9 +151,7 @@ def batch_rows(
     return data.train[by_class[:size]]
 
 
-def _text_rows(
-    dataset: Dataset, train: Rows
-) -> tuple[Any, Any, Rows, WordExtractor | None]:
+def _text_rows(dataset: Dataset, train: Rows) -> tuple[Any, Any, Rows, WordExtractor | None]:
     """Features of whole texts and of single lines, where each item's lines start, and the extractor fitted."""
     n = len(dataset.ids)
     if dataset.text_features is not None:
@@ -160,7 +163,12 @@ def _text_rows(
     words = WordExtractor.fit([dataset.texts[row] for row in train], weighting="tfidf", letters=(2, 4))
     lines = [text.splitlines() or [""] for text in dataset.texts]
     starts = np.cumsum([0, *map(len, lines)])
-    return words.transform(dataset.texts), words.transform([line for item in lines for line in item]), starts, words
+    return (
+        words.transform(dataset.texts),
+        words.transform([line for item in lines for line in item]),
+        starts,
+        words,
+    )
 
 
 def _stored_words(dataset: Dataset) -> WordExtractor | None:

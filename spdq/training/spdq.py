@@ -19,6 +19,7 @@ from spdq.errors import StorageError, UsageError
 from spdq.evaluation import evaluate_labels
 from spdq.features.registry import image_extractor
 from spdq.models.config import SPDQConfig
+from spdq.models.inputs import KernelBasis
 from spdq.models.spaces import AlignedSpace, PredictiveSpace, Space
 from spdq.models.spdq import SPDQModel, branches
 from spdq.networks.spdq import SPDQNetwork
@@ -86,8 +87,8 @@ def train_spdq(
         The data set lacks what training needs.
     IncompatibleError
         The checkpoint belongs to another run.
-    KeyboardInterrupt
-        Passed on after a checkpoint was written.
+    StorageError
+        The directory cannot be written.
     """
     settings = training_recipe(recipe) if isinstance(recipe, str) else recipe
     if bits not in BITS:
@@ -113,7 +114,9 @@ def with_bits(model: SPDQModel, dataset: Dataset, bits: int) -> SPDQModel:
     Only for recipe "default"; the paper learns codebooks together with the network.
     """
     if model.config.recipe != "default":
-        raise UsageError('codebooks can be refitted for recipe "default" only: train "paper" once per code length')
+        raise UsageError(
+            'codebooks can be refitted for recipe "default" only: train "paper" once per code length'
+        )
     settings = training_recipe("default")
     seed = int(model.training["seed"])
     data = training_rows(dataset, settings, seed)
@@ -150,7 +153,7 @@ class _Run:
             private=recipe.private,
             input_dropout=recipe.input_dropout,
             dropout=recipe.dropout,
-            direct=recipe.direct,
+            direct_text=recipe.direct_text and data.inputs["text"].kind == KernelBasis.kind,
         )
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -177,23 +180,17 @@ class _Run:
     def train(self, progress: Progress | None) -> None:
         """Run to the last step, or until validation stops improving."""
         started = time.monotonic()
-        sums: dict[str, float] = {}
-        try:
-            while self.step < self.steps:
-                terms = self._one_step()
-                for name, term in terms.items():
-                    sums[name] = sums.get(name, 0.0) + float(term.detach()) / CHECK_EVERY
-                self.step += 1
-                if progress is not None:
-                    progress(self.step, self.steps)
-                if self.step % CHECK_EVERY == 0 or self.step == self.steps:
-                    stop = self._check(sums, time.monotonic() - started)
-                    sums = {}
-                    if stop:
-                        break
-        except KeyboardInterrupt:
-            # The sums of the unfinished stretch are lost to the log, never to the network: go back to its start.
-            raise
+        terms: list[dict[str, float]] = []
+        while self.step < self.steps:
+            terms.append({name: float(term.detach()) for name, term in self._one_step().items()})
+            self.step += 1
+            if progress is not None:
+                progress(self.step, self.steps)
+            if self.step % CHECK_EVERY == 0 or self.step == self.steps:
+                stop = self._check(_means(terms), time.monotonic() - started)
+                terms = []
+                if stop:
+                    break
         if self.best is not None:
             self.network.load_state_dict(self.best.weights)
         self.network.eval()
@@ -216,7 +213,7 @@ class _Run:
         self.network.train()
         terms = batch_terms(self.network, self.data, rows, self.recipe, self.alignment, random)
         self.optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(terms.values())).sum())
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
         self.optimizer.step()
         return terms
@@ -233,9 +230,9 @@ class _Run:
             self.alignment, image, text, self.label_rows, self.recipe.quantization
         )
 
-    def _check(self, sums: dict[str, float], seconds: float) -> bool:
+    def _check(self, means: dict[str, float], seconds: float) -> bool:
         """Validate, log, save a checkpoint; returns whether to stop."""
-        entry: dict[str, Any] = {"step": self.step, "loss": sum(sums.values()), **sums}
+        entry: dict[str, Any] = {"step": self.step, "loss": sum(means.values()), **means}
         stop = False
         if len(self.data.validation):
             figures = validation_figures(self.network, self.data)
@@ -253,13 +250,17 @@ class _Run:
         if self.directory is None:
             return
         tensors = {f"network.{name}": t for name, t in checkpoint.module_tensors(self.network).items()}
-        tensors |= {f"optimizer.{name}": t for name, t in checkpoint.optimizer_tensors(self.optimizer).items()}
+        tensors |= {
+            f"optimizer.{name}": t for name, t in checkpoint.optimizer_tensors(self.optimizer).items()
+        }
         best: dict[str, Any] | None = None
         if self.best is not None:
             tensors |= {f"best.{name}": t for name, t in self.best.weights.items()}
             best = {"value": self.best.value, "step": self.best.step}
         if self.alignment is not None:
-            tensors |= {f"alignment.{name}": torch.from_numpy(part) for name, part in vars(self.alignment).items()}
+            tensors |= {
+                f"alignment.{name}": torch.from_numpy(part) for name, part in vars(self.alignment).items()
+            }
         checkpoint.save_checkpoint(
             self.directory, {"run": self.identity, "step": self.step, "best": best}, tensors
         )
@@ -276,7 +277,15 @@ class _Run:
         if state["best"] is not None:
             self.best = _Best(state["best"]["value"], state["best"]["step"], parts["best"])
         if "alignment" in parts:
-            self.alignment = Alignment(**{name: tensor.numpy() for name, tensor in parts["alignment"].items()})
+            self.alignment = Alignment(
+                **{name: tensor.numpy() for name, tensor in parts["alignment"].items()}
+            )
+
+
+def _means(terms: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each term over some steps; one that is missing in a step counts 0 there."""
+    names = dict.fromkeys(name for step in terms for name in step)
+    return {name: sum(step.get(name, 0.0) for step in terms) / len(terms) for name in names}
 
 
 def one_cycle(place: float) -> float:
@@ -301,12 +310,14 @@ def validation_figures(network: SPDQNetwork, data: TrainingRows) -> dict[str, fl
     weights = space.query_weights(0.3)
     for name, query, database in (
         ("map@all i2t", embed("image", data.image[data.validation]), embed("text", data.text[data.train])),
-        ("map@all t2i", embed("text", data.first_lines(data.validation)), embed("image", data.image[data.train])),
+        (
+            "map@all t2i",
+            embed("text", data.first_lines(data.validation)),
+            embed("image", data.image[data.train]),
+        ),
     ):
         distances = -((query * weights) @ database.T)
-        (figure,) = evaluate_labels(
-            distances, labels[data.validation], labels[data.train], ["map@all"]
-        )
+        (figure,) = evaluate_labels(distances, labels[data.validation], labels[data.train], ["map@all"])
         figures[name] = figure.value
     return figures
 
@@ -324,7 +335,7 @@ def _assemble(run: _Run, dataset: Dataset) -> SPDQModel:
         hidden=recipe.hidden,
         shared=recipe.shared,
         private=recipe.private,
-        direct=recipe.direct,
+        direct_text=run.network.text.direct_shared is not None,
         instance_weight=recipe.instance_weight,
         training={
             **run.identity,

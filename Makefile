@@ -1,0 +1,61 @@
+# Needs only make and Python >= 3.11; everything is installed into .venv.
+#   PYTHON=python3.12   the Python that .venv is made with
+#   TORCH_INDEX=URL     an extra package index for torch: PyTorch's own index of CPU builds, where the usual index
+#                       would bring a CUDA build
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)")
+INSTALLED := setup.cfg pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types check wheel clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp ## train on emoji, index, search; the report is demo-out/report.html
+	$(BIN)/spdq demo --out demo-out
+
+# Torch threads that spin while they wait starve each other on shared cores: let them sleep.
+test: $(VENV)/dev.stamp ## run all tests (SPDQ_DATA=FOLDER also those on the sets of data/README.md)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q
+
+lint: $(VENV)/dev.stamp ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp ## mypy --strict
+	$(BIN)/mypy
+
+check: lint types test ## lint, types, test
+
+wheel: $(BIN)/python ## build dist/spdq-*.whl
+	rm -rf build dist *.egg-info
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## remove all that was made here, .venv too
+	rm -rf $(VENV) build dist demo-out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find spdq kernels cli benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "SPDQ needs Python >= 3.11, but $(PYTHON) is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@rm -f $(VENV)/*.stamp
+	$(PYTHON) -m venv $(VENV)
+
+# dev contains demo, so its stamp stands for both.
+$(VENV)/demo.stamp: $(INSTALLED) | $(BIN)/python
+	@echo "Installing SPDQ and what it needs into $(VENV) (once; some minutes with a slow network)"
+	$(PIP) -e ".[demo]"
+	@touch $@
+
+$(VENV)/dev.stamp: $(INSTALLED) | $(BIN)/python
+	@echo "Installing SPDQ and what its tests need into $(VENV) (once; some minutes with a slow network)"
+	$(PIP) -e ".[dev]"
+	@touch $@ $(VENV)/demo.stamp

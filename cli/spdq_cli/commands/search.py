@@ -1,0 +1,127 @@
+"""``spdq search``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from spdq_cli.output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from spdq.engine import Engine, Hit
+
+PATH = click.Path(path_type=Path)
+
+
+class _Answer(NamedTuple):
+    query: int | str
+    hits: list[Hit]
+
+
+@click.command(short_help="Search an index by text or image.")
+@click.argument("index_dir", type=PATH)
+@click.option("--text", metavar="T", help="The text to search for; - reads one a line from standard input.")
+@click.option("--image", metavar="FILE", type=PATH, help="The picture to search for.")
+@click.option("--queries", metavar="FILE.h5", type=PATH, help="Search for the query rows of a data set.")
+@click.option(
+    "--modality",
+    type=click.Choice(["text", "image"]),
+    default="text",
+    help="What to take of --queries; a text's first line.",
+)
+@click.option("-k", type=click.IntRange(min=1), default=10, help="How many hits.")
+@click.option(
+    "--model",
+    "model_dir",
+    metavar="MODEL_DIR",
+    type=PATH,
+    help="The model to embed queries with.  [default: the one the index was built with]",
+)
+@click.option(
+    "--instance-weight",
+    metavar="W",
+    type=click.FloatRange(min=0),
+    help="0 ranks by meaning alone, more prefers the very item.  [default: the model's own]",
+)
+@json_option
+def search(
+    index_dir: Path,
+    text: str | None,
+    image: Path | None,
+    queries: Path | None,
+    modality: str,
+    k: int,
+    model_dir: Path | None,
+    instance_weight: float | None,
+    as_json: bool,
+) -> None:
+    """Find the k items of an index that are closest to a text, a picture, or each query of a data set.
+
+    With --json each query gives one line: {"query", "hits": [{"rank", "id", "distance"}]}. The distance is an
+    inner product: larger is closer.
+    """
+    from spdq.engine import Engine
+    from spdq.errors import UsageError
+
+    if sum(given is not None for given in (text, image, queries)) != 1:
+        raise UsageError("expected exactly one of --text, --image and --queries")
+    engine = Engine(model_dir, index_dir)
+    if queries is not None:
+        answers = _dataset_answers(engine, queries, modality, k, instance_weight)
+    elif image is not None:
+        answers = iter(
+            [_Answer(str(image), engine.search(image=image, k=k, instance_weight=instance_weight))]
+        )
+    else:
+        answers = _text_answers(engine, str(text), k, instance_weight)
+    if as_json:
+        for answer in answers:
+            print_json({"query": answer.query, "hits": [hit._asdict() for hit in answer.hits]})
+        return
+    name = "inner product" if engine.index.metric == "ip" else "squared distance"
+    rows = [(answer.query, hit.rank, hit.id, hit.distance) for answer in answers for hit in answer.hits]
+    print_table(("query", "rank", "id", name), rows)
+
+
+def _text_answers(engine: Engine, text: str, k: int, instance_weight: float | None) -> Iterator[_Answer]:
+    from spdq.errors import DataError
+    from spdq_cli.errors import note
+    from spdq_cli.inputs import STDIN, read_lines
+
+    for number, line in read_lines(STDIN) if text == STDIN else [(None, text)]:
+        try:
+            hits = engine.search(text=line, k=k, instance_weight=instance_weight)
+        except DataError as error:
+            raise DataError(f"standard input line {number}: {error}" if number else str(error)) from None
+        if unknown := engine.unknown_words(line):
+            note(f"unknown words left out: {', '.join(unknown)}")
+        yield _Answer(line, hits)
+
+
+def _dataset_answers(
+    engine: Engine, file: Path, modality: str, k: int, instance_weight: float | None
+) -> Iterator[_Answer]:
+    from spdq.engine import Hit
+    from spdq.errors import DataError
+    from spdq_benchmarks.evaluation import embed_rows, text_features
+    from spdq_cli.encoding import load_dataset
+
+    dataset = load_dataset(engine.model, file, modality)
+    if dataset.split is None:
+        raise DataError(f"{file} has no split, so no query rows: make one with `spdq dataset split`")
+    rows = dataset.split.query
+    if modality == "image":
+        vectors = embed_rows(engine.model, dataset, "i", rows)
+    else:
+        vectors = engine.model.embed_text(text_features(engine.model, dataset, rows, first_line=True))
+    distances, ids = engine.search_vectors(vectors, k, instance_weight)
+    for query, row_distances, row_ids in zip(
+        dataset.ids[rows].tolist(), distances, ids.tolist(), strict=True
+    ):
+        found = zip(row_ids, row_distances.tolist(), strict=True)
+        yield _Answer(
+            query, [Hit(rank, key, distance) for rank, (key, distance) in enumerate(found, start=1)]
+        )

@@ -1,0 +1,98 @@
+"""``spdq train``."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import click
+
+from spdq_cli.output import json_option, print_facts
+from spdq_cli.progress import progress_bar, quiet_option
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(short_help="Train a model on a data set.")
+@click.argument("data", metavar="DATA.h5", type=PATH)
+@click.argument("model_dir", type=PATH)
+@click.option("--model", "kind", type=click.Choice(["spdq"]), default="spdq", help="The system to train.")
+@click.option("--bits", type=click.Choice(["16", "32", "64", "128"]), default="64", help="Length of a code.")
+@click.option(
+    "--recipe",
+    type=click.Choice(["default", "paper"]),
+    default="default",
+    help="default: for a search engine; paper: as published.",
+)
+@click.option(
+    "--labels",
+    metavar="PREFIX",
+    default="",
+    help="Train on labels whose name starts so.  [default: all labels]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="For everything drawn at random.")
+@click.option("--resume", is_flag=True, help="Go on with the interrupted run in MODEL_DIR.")
+@quiet_option
+@json_option
+def train(
+    data: Path,
+    model_dir: Path,
+    kind: str,
+    bits: str,
+    recipe: str,
+    labels: str,
+    seed: int,
+    resume: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train a model on the training rows of DATA.h5 and write it to MODEL_DIR.
+
+    After Ctrl-C the same command with --resume goes on, and ends with the same model as if never interrupted.
+    """
+    from spdq.data.dataset import Dataset
+    from spdq.errors import UsageError
+    from spdq.models.directory import CONFIG
+    from spdq.training.checkpoint import CHECKPOINT
+    from spdq.training.spdq import train_spdq
+
+    checkpoint = model_dir / CHECKPOINT
+    if (model_dir / CONFIG).exists():
+        raise UsageError(f"{model_dir} already holds a model: choose another directory")
+    if checkpoint.exists() and not resume:
+        raise UsageError(f"{model_dir} holds an interrupted run: go on with --resume, or remove {checkpoint}")
+    if resume and not checkpoint.exists():
+        raise UsageError(f"nothing to resume: {checkpoint} does not exist")
+    dataset = Dataset.load(data)
+    if labels:
+        dataset = dataset.select_labels(labels)
+    is_new = not model_dir.exists()
+    try:
+        with progress_bar("Training steps", quiet) as progress:
+            model = train_spdq(
+                dataset,
+                bits=int(bits),
+                recipe=recipe,
+                seed=seed,
+                directory=model_dir,
+                resume=resume,
+                progress=progress,
+            )
+        model.save_pretrained(model_dir)
+    except KeyboardInterrupt as stop:
+        stop.args = (_way_on(checkpoint),)
+        raise
+    except Exception:
+        if is_new:
+            with contextlib.suppress(OSError):  # A run that never got to a checkpoint leaves an empty folder.
+                model_dir.rmdir()
+        raise
+    made = {"model": str(model_dir), "type": kind, "recipe": recipe, "bits": int(bits)}
+    made |= {name: model.training[name] for name in ("dataset", "split", "rows", "seed", "steps")}
+    print_facts({**made, "fingerprint": model.fingerprint}, as_json)
+
+
+def _way_on(checkpoint: Path) -> str:
+    if checkpoint.exists():
+        return "interrupted: the same command with --resume goes on from the last checkpoint"
+    return "interrupted before the first checkpoint: the same command starts again"
