@@ -149,11 +149,10 @@ def _model(
         (folder / CONFIG).unlink()
     train = partial(train_spdq, dataset, bits=bits, seed=seed, directory=folder, progress=progress)
     try:
-        trained = train(resume=True)
+        train(resume=True)
     except (DamagedError, IncompatibleError):
         # The checkpoint is of another run, or was hit by a crash.
-        trained = train(resume=False)
-    trained.save_pretrained(folder)
+        train(resume=False)
     return load_model(folder), False
 
 

@@ -115,7 +115,7 @@ def _kept(findings: Findings) -> str:
 def _words_note(findings: Findings) -> str:
     split = findings.dataset["split"]
     return (
-        "The number under a picture is the inner product of query and code: larger is closer. "
+        "The number under a picture is the inner product of query and code: larger is closer. Names are Unicode's own. "
         '<span class="new">new</span> marks items never trained on, '
         f"{split['query']:,} of {findings.sizes.items:,}."
     )

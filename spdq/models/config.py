@@ -11,6 +11,7 @@ from spdq.models.spaces import LabelSet
 
 Recipe = Literal["default", "paper"]
 
+MAX_WEIGHT = 1e6
 _WRITTEN_BESIDE = {"format_version", "tensors", "files", "model_type"}
 
 
@@ -61,6 +62,8 @@ class SPDQConfig:
                 raise DamagedError(f"config.json: {name} is {given[name]}, expected 1 to 65536")
         given["label_names"] = tuple(map(str, given["label_names"]))
         given["label_sets"] = _label_sets(given["label_sets"], len(given["label_names"]))
+        if not abs(given["instance_weight"]) <= MAX_WEIGHT:
+            raise DamagedError(f"config.json: instance_weight is beyond {MAX_WEIGHT:g} or no number")
         given["instance_weight"] = float(given["instance_weight"])
         return cls(**given)
 

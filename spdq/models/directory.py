@@ -25,7 +25,8 @@ VOCABULARY = "vocabulary.json"
 PREPROCESSOR = "preprocessor_config.json"
 CARD = "README.md"
 
-MAX_CONFIG_BYTES = 64 << 10
+MAX_CONFIG_BYTES = 16 << 20
+"""Room for the names of as many labels as a joint space can have."""
 MAX_JSON_BYTES = 256 << 20
 MAX_WEIGHT_BYTES = 2 << 30
 
@@ -73,17 +74,14 @@ def write_model(directory: str | os.PathLike[str], parts: ModelParts) -> None:
     Raises
     ------
     StorageError
-        The storage refuses.
+        The storage refuses; a model that was there before is unchanged.
     """
     folder = Path(directory)
     config, files = complete_config(parts)
     text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_bytes(folder / name, content)
-        write_bytes(folder / CARD, parts.card.encode())
-        write_bytes(folder / CONFIG, text.encode())
+        _write_all(folder, {**files, CARD: parts.card.encode(), CONFIG: text.encode()})
     except OSError as error:
         raise StorageError(
             f"cannot write the model: {error.strerror} ({error.filename or folder})"
@@ -92,15 +90,23 @@ def write_model(directory: str | os.PathLike[str], parts: ModelParts) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file or none: beside the target, flushed to the disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _write_all(path.parent, {path.name: content})
+
+
+def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Rename nothing before everything is on the disk: a full one leaves the old files as they were."""
+    temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in files}
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        for name, content in files.items():
+            with open(temporary[name], "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for name, path in temporary.items():
+            os.replace(path, folder / name)
     finally:
-        temporary.unlink(missing_ok=True)
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
 
 
 def read_model(directory: str | os.PathLike[str]) -> tuple[ModelParts, str]:

@@ -62,6 +62,9 @@ class Standardise:
         scale = np.where(deviation > 1e-6, deviation, 1.0)
         return cls(rows.mean(axis=0), scale.astype(np.float32), np.array([log], np.uint8))
 
+    def __post_init__(self) -> None:
+        _require(self, self.mean.ndim == 1 and self.scale.shape == self.mean.shape and self.log.shape == (1,))
+
     @property
     def in_width(self) -> int:
         return len(self.mean)
@@ -97,6 +100,9 @@ class Principal:
         length = np.linalg.norm((features - mean) @ axes, axis=1).mean()
         return cls(mean, np.ascontiguousarray(axes * (LENGTH / max(length, 1e-6)), np.float32))
 
+    def __post_init__(self) -> None:
+        _require(self, self.axes.ndim == 2 and self.mean.shape == self.axes.shape[:1])
+
     @property
     def in_width(self) -> int:
         return len(self.mean)
@@ -117,11 +123,14 @@ class Columns:
     """Sparse rows column by column, each with its weight, then of one length. An empty row stays all zero.
 
     Where the columns are few they are better left as they are: on principal axes the optimizer, which scales every
-    weight's step alike, learns the noise of the weak axes too (MIRFlickr: map@all falls by .02).
+    weight's step alike, learns the noise of the weak axes too (measured on MIRFlickr tags).
     """
 
     kind: ClassVar[str] = "columns"
     weights: Floats
+
+    def __post_init__(self) -> None:
+        _require(self, self.weights.ndim == 1)
 
     @property
     def in_width(self) -> int:
@@ -171,12 +180,15 @@ class KernelBasis:
         )
 
     def __post_init__(self) -> None:
+        _require(self, self.weights.ndim == self.indptr.ndim == 1 and self.coefficients.ndim == 2)
         n, d = len(self.indptr) - 1, len(self.weights)
-        if n != len(self.coefficients) or (
-            len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < d
-        ):
-            raise DataError("kernel basis: rows, columns and coefficients do not fit together")
-        rows = sparse.csr_matrix((self.data, self.indices, self.indptr), shape=(n, d))
+        _require(self, n == len(self.coefficients))
+        try:
+            rows = sparse.csr_matrix((self.data, self.indices, self.indptr), shape=(n, d))
+            # Compiled code follows these indices without looking.
+            rows.check_format(full_check=True)
+        except ValueError as error:
+            raise DataError(f"input map {self.kind!r}: {error}") from error
         object.__setattr__(self, "_transposed", rows.T.tocsr())
 
     @property
@@ -255,6 +267,12 @@ def _unit(rows: Floats) -> Floats:
 def _unit_sparse(rows: sparse.csr_matrix) -> sparse.csr_matrix:
     lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     return sparse.csr_matrix(sparse.diags(1 / np.maximum(lengths, 1e-12)) @ rows)
+
+
+def _require(made: Standardise | Principal | Columns | KernelBasis, fits: bool) -> None:
+    if not fits:
+        shapes = ", ".join(f"{name} {tensor.shape}" for name, tensor in _fields(made).items())
+        raise DataError(f"input map {made.kind!r}: tensors do not fit together ({shapes})")
 
 
 def _fields(instance: Standardise | Principal | Columns | KernelBasis) -> dict[str, NDArray[Any]]:

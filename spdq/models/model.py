@@ -168,14 +168,18 @@ def _checked(features: Features, width: int, modality: str) -> Features:
     """Features as float32 of the right width, or a DataError that says what came."""
     rows: Features
     values: NDArray[Any]
-    if sparse.issparse(features):
-        rows = sparse.csr_matrix(features, dtype=np.float32)
-        values = rows.data
-    else:
-        try:
-            rows = values = np.atleast_2d(np.asarray(features, np.float32))
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{modality} features must be numbers, (n, {width}): {error}") from error
+    if np.iscomplexobj(features):
+        raise DataError(f"{modality} features must be real numbers, (n, {width})")
+    # float64 beyond float32 becomes infinite and is refused below.
+    with np.errstate(over="ignore"):
+        if sparse.issparse(features):
+            rows = sparse.csr_matrix(features, dtype=np.float32)
+            values = rows.data
+        else:
+            try:
+                rows = values = np.atleast_2d(np.asarray(features, np.float32))
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{modality} features must be numbers, (n, {width}): {error}") from error
     if rows.ndim != 2 or rows.shape[1] != width:
         raise DataError(f"expected {modality} features of (n, {width}), got {rows.shape}")
     if not np.isfinite(values).all() or (values.size and np.abs(values).max() > MAX_MAGNITUDE):

@@ -72,7 +72,7 @@ class PredictiveSpace:
         posteriors = np.empty_like(logits)
         for start, stop, exclusive in self.label_sets:
             part = logits[:, start:stop]
-            posteriors[:, start:stop] = _softmax(part) if exclusive else 1 / (1 + np.exp(-part))
+            posteriors[:, start:stop] = _softmax(part) if exclusive else _sigmoid(part)
         return np.concatenate([self._scaled(posteriors), _unit(shared)], axis=1)
 
     def units(self, image: Floats, text: Floats) -> Floats:
@@ -159,6 +159,12 @@ def make_space(
 def _softmax(logits: Floats) -> Floats:
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    # Below -88 the exponential is infinite in float32 and the quotient 0, as it should be.
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
 def _unit(rows: Floats) -> Floats:

@@ -33,7 +33,7 @@ class Tower(nn.Module):
     width
         Size of the input vector.
     labels
-        Number of labels, 0 when there are none.
+        Number of labels, 1 or more.
     hidden, shared, private
         Units of the hidden layer and of the two heads.
     input_dropout, dropout

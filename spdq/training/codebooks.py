@@ -13,8 +13,6 @@ from spdq.training.rows import TrainingRows
 Floats = NDArray[np.float32]
 
 MAX_FIT_ROWS = 20_000
-MIXES = 8_000
-"""Convex mixes added where the label part has few training vectors; see ``_mixed``."""
 
 
 def fit_codebooks(model: SPDQModel, data: TrainingRows, bits: int, seed: int) -> Codebooks:

@@ -48,8 +48,10 @@ class TrainingRecipe:
     """Share of training texts that are the first line, the name, of a text of several lines."""
     single_line: float = 0.25
     """Share that are any one line; the rest are random subsets of the lines."""
-    instance_weight: float = 0.3
+    instance_weight: float = 0.1
     """Weight of the shared part in a query (0 ranks by labels alone); kept with the model, changeable per query."""
+    naming_instance_weight: float = 0.5
+    """The same where texts are raw words of an open vocabulary: people who type words often name the very item."""
 
 
 RECIPES: dict[str, TrainingRecipe] = {
@@ -58,13 +60,13 @@ RECIPES: dict[str, TrainingRecipe] = {
         hidden=1024,
         direct_text=True,
         input_dropout=0.1,
+        dropout=0.4,
         batch=256,
-        learning_rate=2e-3,
         weight_decay=0.05,
         mean_embedding=0.0,
         classification=2.0,
         label_smoothing=0.05,
-        contrastive=0.6,
+        contrastive=0.3,
     ),
     "paper": TrainingRecipe(name="paper", hidden=512, learning_rate=2e-3, alignment=0.001),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,8 @@ def train_spdq(
     seed
         Of initialisation, batches, dropout, validation rows and codebooks.
     directory
-        Where checkpoint and log go; None keeps neither. The checkpoint is removed at the end.
+        Where checkpoint, log and, in the end, the model go; None keeps nothing. Checkpoints are written every 50
+        steps, so an interrupted run loses fewer than that.
     resume
         Go on from the checkpoint in ``directory``, if there is one.
     progress
@@ -91,8 +92,7 @@ def train_spdq(
         The directory cannot be written.
     """
     settings = training_recipe(recipe) if isinstance(recipe, str) else recipe
-    if bits not in BITS:
-        raise UsageError(f"bits must be one of {', '.join(map(str, BITS))}, got {bits}")
+    _check_bits(bits)
     if seed < 0:
         raise UsageError(f"seed must be 0 or more, got {seed}")
     if directory is not None:
@@ -104,6 +104,7 @@ def train_spdq(
         run.train(progress)
     model = _assemble(run, dataset)
     if directory is not None:
+        model.save_pretrained(directory)
         (directory / checkpoint.CHECKPOINT).unlink(missing_ok=True)
     return model
 
@@ -117,10 +118,11 @@ def with_bits(model: SPDQModel, dataset: Dataset, bits: int) -> SPDQModel:
         raise UsageError(
             'codebooks can be refitted for recipe "default" only: train "paper" once per code length'
         )
+    _check_bits(bits)
     settings = training_recipe("default")
     seed = int(model.training["seed"])
     data = training_rows(dataset, settings, seed)
-    config = SPDQConfig(**{**vars(model.config), "bits": bits})
+    config = replace(model.config, bits=bits, training={**model.training, "bits": bits})
     codebooks = fit_codebooks(model, data, bits, seed)
     return SPDQModel(
         config, model.inputs, model.network, model.space, codebooks, model.words, model.image_settings
@@ -170,6 +172,12 @@ class _Run:
         """Steps in which about every training row is drawn once."""
         return max(1, math.ceil(len(self.data.train) / self.recipe.batch))
 
+    @property
+    def _is_done(self) -> bool:
+        """Whether all steps are done or validation has stopped improving."""
+        waited = self.step - self.best.step if self.best is not None else 0
+        return self.step >= self.steps or waited >= PATIENCE * CHECK_EVERY
+
     def start(self, directory: Path | None, resume: bool) -> None:
         """Take up the checkpoint in a directory, or begin anew."""
         self.directory = directory
@@ -181,16 +189,14 @@ class _Run:
         """Run to the last step, or until validation stops improving."""
         started = time.monotonic()
         terms: list[dict[str, float]] = []
-        while self.step < self.steps:
+        while not self._is_done:
             terms.append({name: float(term.detach()) for name, term in self._one_step().items()})
             self.step += 1
             if progress is not None:
                 progress(self.step, self.steps)
             if self.step % CHECK_EVERY == 0 or self.step == self.steps:
-                stop = self._check(_means(terms), time.monotonic() - started)
+                self._check(_means(terms), time.monotonic() - started)
                 terms = []
-                if stop:
-                    break
         if self.best is not None:
             self.network.load_state_dict(self.best.weights)
         self.network.eval()
@@ -230,10 +236,9 @@ class _Run:
             self.alignment, image, text, self.label_rows, self.recipe.quantization
         )
 
-    def _check(self, means: dict[str, float], seconds: float) -> bool:
-        """Validate, log, save a checkpoint; returns whether to stop."""
+    def _check(self, means: dict[str, float], seconds: float) -> None:
+        """Validate, log, save a checkpoint."""
         entry: dict[str, Any] = {"step": self.step, "loss": sum(means.values()), **means}
-        stop = False
         if len(self.data.validation):
             figures = validation_figures(self.network, self.data)
             entry["validation"] = figures
@@ -241,10 +246,8 @@ class _Run:
             if self.step >= MAY_STOP_AFTER * self.steps:
                 if self.best is None or value > self.best.value:
                     self.best = _Best(value, self.step, checkpoint.module_tensors(self.network))
-                stop = self.step - self.best.step >= PATIENCE * CHECK_EVERY
         self.log.add({**entry, "seconds": round(seconds, 3)})
         self._save()
-        return stop
 
     def _save(self) -> None:
         if self.directory is None:
@@ -325,6 +328,7 @@ def validation_figures(network: SPDQNetwork, data: TrainingRows) -> dict[str, fl
 def _assemble(run: _Run, dataset: Dataset) -> SPDQModel:
     """Put network, space and codebooks together."""
     recipe, data = run.recipe, run.data
+    open_vocabulary = data.inputs["text"].kind == KernelBasis.kind
     config = SPDQConfig(
         recipe=recipe.name,
         bits=run.bits,
@@ -336,7 +340,7 @@ def _assemble(run: _Run, dataset: Dataset) -> SPDQModel:
         shared=recipe.shared,
         private=recipe.private,
         direct_text=run.network.text.direct_shared is not None,
-        instance_weight=recipe.instance_weight,
+        instance_weight=recipe.naming_instance_weight if open_vocabulary else recipe.instance_weight,
         training={
             **run.identity,
             "split": dataset.split.kind if dataset.split else "",
@@ -369,6 +373,11 @@ def _identity(dataset: Dataset, recipe: TrainingRecipe, seed: int, bits: int) ->
         "spdq": __version__,
         "torch": torch.__version__,
     }
+
+
+def _check_bits(bits: int) -> None:
+    if bits not in BITS:
+        raise UsageError(f"bits must be one of {', '.join(map(str, BITS))}, got {bits}")
 
 
 def _make_directory(directory: Path) -> None:

@@ -78,7 +78,6 @@ def train(
                 resume=resume,
                 progress=progress,
             )
-        model.save_pretrained(model_dir)
     except KeyboardInterrupt as stop:
         stop.args = (_way_on(checkpoint),)
         raise

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracles_training import QUICK
+
+from spdq.training import codebooks
+from spdq.training.codebooks import fit_codebooks, fit_vectors
+from spdq.training.rows import training_rows
+
+
+def test_fitted_on_all_forms_of_the_training_rows(data, trained):
+    model = trained().model
+    rows = training_rows(data(), QUICK["default"], 0)
+    train = data().split.train
+    image, text = data().image_features[train], data().text_features[train]
+    expected = [model.embed_image(image), model.embed_text(text), model.embed_unit(image, text)]
+    np.testing.assert_allclose(fit_vectors(model, rows, 0), np.concatenate(expected), atol=1e-5)
+
+
+def test_texts_of_lines_add_units_of_one_line(data, trained):
+    model = trained(text="raw").model
+    dataset = data("raw")
+    train = dataset.split.train
+    vectors = fit_vectors(model, training_rows(dataset, QUICK["default"], 0), 0).reshape(5, len(train), -1)
+    images = dataset.image_features[train]
+
+    def units(texts):
+        return model.embed_unit(images, model.text_features(texts))
+
+    names = units([dataset.texts[row].split("\n")[0] for row in train])
+    np.testing.assert_allclose(vectors[3], names, atol=1e-5)
+    longest = max(len(dataset.texts[row].split("\n")) for row in train)
+    lines = [
+        units([(dataset.texts[row].split("\n") * longest)[place] for row in train])
+        for place in range(longest)
+    ]
+    gaps = np.min([np.abs(vectors[4] - line).max(axis=1) for line in lines], axis=0)
+    assert gaps.max() < 1e-4
+    assert np.abs(vectors[4] - vectors[3]).max() > 0.01
+
+
+def test_many_vectors_are_sampled(data, trained, monkeypatch):
+    model, rows = trained().model, training_rows(data(), QUICK["default"], 0)
+    whole = {row.tobytes() for row in fit_vectors(model, rows, 0)}
+    monkeypatch.setattr(codebooks, "MAX_FIT_ROWS", 50)
+    some, again, other = (fit_vectors(model, rows, seed) for seed in (0, 0, 1))
+    assert len(some) == 50
+    assert {row.tobytes() for row in some} <= whole
+    np.testing.assert_array_equal(some, again)
+    assert not np.array_equal(some, other)
+
+
+@pytest.mark.parametrize("bits", [16, 64])
+def test_codebooks_have_the_bits_and_code_better_than_one_word(data, trained, bits):
+    model, rows = trained(text="raw").model, training_rows(data("raw"), QUICK["default"], 0)
+    found = fit_codebooks(model, rows, bits, 0)
+    assert (found.kind, found.bits, found.n_words, found.dim) == ("additive", bits, 256, model.space.dim)
+    vectors = fit_vectors(model, rows, 0)
+    error = np.sum((vectors - found.decode(found.encode(vectors))) ** 2)
+    assert error < 0.5 * np.sum((vectors - vectors.mean(axis=0)) ** 2)
+    assert fit_codebooks(model, rows, bits, 0).fingerprint == found.fingerprint
+    assert fit_codebooks(model, rows, bits, 1).fingerprint != found.fingerprint
