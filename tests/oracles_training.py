@@ -6,10 +6,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from scipy import sparse
 
 from spdq.data import Dataset, make_split
 from spdq.training.recipes import RECIPES
+from spdq.training.spdq import train_spdq
 
 GROUPS = ("anchor", "bottle", "castle", "drum", "eagle")
 TOPICS = ("red", "old", "wet")
@@ -64,6 +66,26 @@ def assert_same_model(a, b):
         assert x[name].dtype == y[name].dtype, name
         np.testing.assert_array_equal(x[name], y[name], err_msg=name)
     assert a.fingerprint == b.fingerprint
+
+
+class Interrupt:
+    """Stands for Ctrl-C after so many steps."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def __call__(self, done, steps):
+        if done == self.step:
+            raise KeyboardInterrupt
+
+
+def interrupted(directory, dataset, recipe, step, **settings):
+    with pytest.raises(KeyboardInterrupt):
+        train_spdq(dataset, recipe=recipe, directory=directory, progress=Interrupt(step), **settings)
+
+
+def without_time(log):
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in log]
 
 
 def decoded(words, code):

@@ -15,11 +15,12 @@ from spdq.data.splits import Split
 from spdq.errors import DataError, IncompatibleError
 from spdq.evaluation import Figure, chance, evaluate_instances, evaluate_labels
 from spdq.models.model import Features, Model
+from spdq.models.spdq import SPDQModel
 from spdq.training.provenance import training_digest
 
 Direction = Literal["i2t", "t2i", "t2u", "i2u"]
 """Query modality, then what the database holds: i image, t text, u unit."""
-Coding = Literal["codes", "vectors"]
+Coding = Literal["codes", "vectors", "label codes"]
 
 DIRECTIONS: tuple[Direction, ...] = ("i2t", "t2i", "t2u", "i2u")
 CROSS_MODAL: tuple[Direction, ...] = ("i2t", "t2i")
@@ -38,7 +39,7 @@ class Judgement:
     labels: str
     """Prefix of the label set that decides relevance, "" for all labels."""
     coding: str
-    """"codes" or "vectors", the floats they stand for."""
+    """"codes"; "vectors", the floats they stand for; or "label codes", an upper bound made with the items' labels."""
     bits: int
 
     def to_json(self) -> dict[str, Any]:
@@ -95,9 +96,11 @@ def judge(
         queries = _queries(model, dataset, split, direction, whole_text_queries, instance_weight)
         items = embed_rows(model, dataset, direction[2], split.database)
         for coding in codings:
-            distances = (
-                _code_distances(model, queries, items) if coding == "codes" else _distances(queries, items)
-            )
+            distances = _distances(queries, items)
+            if coding == "codes":
+                distances = _code_distances(model, queries, model.codebooks.encode(items))
+            elif coding == "label codes":
+                distances = _code_distances(model, queries, _label_codes(model, dataset, split.database))
             figures: list[Figure] = []
             if relevance is not None:
                 figures += evaluate_labels(
@@ -145,7 +148,7 @@ def text_features(
     if dataset.texts is None:
         raise DataError(f"data set {dataset.name} has no text: neither /text/features nor /text/utf8")
     texts = [dataset.texts[row] for row in rows]
-    return model.text_features([text.split("\n", 1)[0] for text in texts] if first_line else texts)
+    return model.text_features([(text.splitlines() or [""])[0] for text in texts] if first_line else texts)
 
 
 def sparse_or_dense(features: Any) -> Features:
@@ -208,11 +211,16 @@ def _distances(
     return lambda rows: -(queries[rows] @ columns)
 
 
+def _label_codes(model: Model, dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    if not isinstance(model, SPDQModel) or dataset.labels is None:
+        raise DataError("label codes need an SPDQ model and a data set with /labels")
+    return model.encode_labels(dataset.labels[rows])
+
+
 def _code_distances(
-    model: Model, queries: NDArray[np.float32], items: NDArray[np.float32]
+    model: Model, queries: NDArray[np.float32], codes: NDArray[np.uint8]
 ) -> Callable[[slice], NDArray[np.float32]]:
     """Asymmetric distances to the items' codes, the very sums the index ranks by (so ties are its ties)."""
-    codes = model.codebooks.encode(items)
 
     def distances(rows: slice) -> NDArray[np.float32]:
         tables = model.codebooks.lookup_tables(queries[rows], "ip")

@@ -12,7 +12,7 @@ from spdq.data.dataset import Dataset
 from spdq.data.splits import SplitKind, make_split
 from spdq.errors import DataError
 from spdq.training.spdq import BITS, train_spdq, with_bits
-from spdq_benchmarks.evaluation import CROSS_MODAL, DEFAULT_PROTOCOLS, judge
+from spdq_benchmarks.evaluation import CROSS_MODAL, DEFAULT_PROTOCOLS, Coding, judge
 
 Report = Callable[[str], None]
 
@@ -98,14 +98,25 @@ def _figures(
     """Figures of one seed and split by coding, bits, protocol and direction."""
     model = train_spdq(dataset, bits=bits[0], recipe=recipe, seed=seed)
     for place, length in enumerate(bits):
+        codings: list[Coding] = ["codes"] if place else ["vectors", "codes"]
+        if recipe == "paper":
+            codings.append("label codes")
         if place:
-            refit = recipe == "default"
-            model = with_bits(model, dataset, length) if refit else train_spdq(dataset, length, recipe, seed)
-        codings = ("vectors", "codes") if not place and recipe == "default" else ("codes",)
+            model = with_bits(model, dataset, length)
         for found in judge(
-            model, dataset, directions=CROSS_MODAL, protocols=DEFAULT_PROTOCOLS, labels=labels, codings=codings
+            model,
+            dataset,
+            directions=CROSS_MODAL,
+            protocols=DEFAULT_PROTOCOLS,
+            labels=labels,
+            codings=codings,
         ):
-            key = (found.coding, 0 if found.coding == "vectors" else length, found.figure.protocol, found.direction)
+            key = (
+                found.coding,
+                0 if found.coding == "vectors" else length,
+                found.figure.protocol,
+                found.direction,
+            )
             yield key, found.figure.value
 
 
@@ -119,7 +130,9 @@ def table(cells: Sequence[Cell]) -> str:
     heads = ["data set", "recipe", "split", "coding", *(f"{p} {d}" for p, d in columns)]
     lines = [_row(heads), _row(["---"] * len(heads))]
     for (name, recipe, kind, coding, length), found in rows.items():
-        code = "float vectors" if coding == "vectors" else f"{length} bits"
+        code = {"vectors": "float vectors", "codes": f"{length} bits"}.get(
+            coding, f"upper bound, {length} bits"
+        )
         figures = [f"{found[c].mean:.3f} ({found[c].deviation:.3f})" for c in columns]
         lines.append(_row([name, recipe, kind, code, *figures]))
     return "\n".join(lines)

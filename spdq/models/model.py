@@ -168,7 +168,7 @@ def _checked(features: Features, width: int, modality: str) -> Features:
     """Features as float32 of the right width, or a DataError that says what came."""
     rows: Features
     values: NDArray[Any]
-    if np.iscomplexobj(features):
+    if getattr(getattr(features, "dtype", None), "kind", "") == "c":
         raise DataError(f"{modality} features must be real numbers, (n, {width})")
     # float64 beyond float32 becomes infinite and is refused below.
     with np.errstate(over="ignore"):

@@ -110,17 +110,20 @@ class PredictiveSpace:
 class AlignedSpace:
     """The label space of the paper: C_i s for images, C_t s for texts (SPDQ, equations 6 and 10).
 
-    ``image`` and ``text`` are C_i and C_t, (d, S) float32 with orthonormal rows. The paper has no units; theirs is
-    the mean of both vectors.
+    ``image`` and ``text`` are C_i and C_t, (d, S) float32 with orthonormal rows, ``prototypes`` is Z, (d, c) float32.
+    The paper has no units; theirs is the mean of both vectors.
     """
 
     image: Floats
     text: Floats
+    prototypes: Floats
     kind: str = "aligned"
 
     def __post_init__(self) -> None:
         if self.image.ndim != 2 or self.image.shape != self.text.shape:
             raise DataError(f"rotations of {self.image.shape} and {self.text.shape}: expected two of (d, S)")
+        if self.prototypes.ndim != 2 or len(self.prototypes) != len(self.image):
+            raise DataError(f"prototypes of {self.prototypes.shape}: expected ({len(self.image)}, labels)")
 
     @property
     def dim(self) -> int:
@@ -136,7 +139,13 @@ class AlignedSpace:
         return np.ones(self.dim, np.float32)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        return {"image": self.image, "text": self.text}
+        return {"image": self.image, "text": self.text, "prototypes": self.prototypes}
+
+    def label_vectors(self, labels: NDArray[Any]) -> Floats:
+        """Z l (n, d) of label rows (n, c) of 0 and 1 (equation 6); DataError for rows of another width."""
+        if labels.ndim != 2 or labels.shape[1] != self.prototypes.shape[1]:
+            raise DataError(f"expected labels of (n, {self.prototypes.shape[1]}), got {labels.shape}")
+        return np.ascontiguousarray(labels @ self.prototypes.T, np.float32)
 
 
 def make_space(
@@ -151,8 +160,8 @@ def make_space(
     """
     if kind == "predictive" and not tensors:
         return PredictiveSpace(label_sets, shared)
-    if kind == "aligned" and set(tensors) == {"image", "text"}:
-        return AlignedSpace(tensors["image"], tensors["text"])
+    if kind == "aligned" and set(tensors) == {"image", "text", "prototypes"}:
+        return AlignedSpace(tensors["image"], tensors["text"], tensors["prototypes"])
     raise DataError(f"joint space {kind!r} with tensors {sorted(tensors)}: expected predictive or aligned")
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spdq.errors import DamagedError, DataError
+from spdq.errors import DamagedError, DataError, UsageError
 from spdq.features.words import WordExtractor
 from spdq.models.card import model_card
 from spdq.models.config import SPDQConfig
 from spdq.models.directory import ModelParts
 from spdq.models.inputs import InputMap, input_map
-from spdq.models.model import Features, Floats, Model
-from spdq.models.spaces import Modality, Space, make_space
+from spdq.models.model import Codes, Features, Floats, Model
+from spdq.models.spaces import AlignedSpace, Modality, Space, make_space
 from spdq.networks.spdq import SPDQNetwork, Tower
 from spdq.quantizers.codebooks import Codebooks
 
@@ -87,6 +87,22 @@ class SPDQModel(Model):
 
     def _embed_unit(self, image: Floats, text: Floats) -> Floats:
         return np.ascontiguousarray(self.space.units(image, text), np.float32)
+
+    def encode_labels(self, labels: NDArray[np.uint8]) -> Codes:
+        """Codes (n, M) of the labels themselves, ICM(Z l): what a database coded with its labels would hold.
+
+        An upper bound for evaluation, never a way to index: items to be searched have no labels.
+
+        Raises
+        ------
+        UsageError
+            A model of another recipe than "paper", which has no prototypes Z.
+        """
+        if not isinstance(self.space, AlignedSpace):
+            raise UsageError(
+                'codes of labels exist for models of recipe "paper" only: it alone has label prototypes'
+            )
+        return self.codebooks.encode(self.space.label_vectors(labels))
 
     def weigh_query(self, vectors: Floats, instance_weight: float | None = None) -> Floats:
         weight = self.config.instance_weight if instance_weight is None else instance_weight

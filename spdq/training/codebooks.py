@@ -5,25 +5,32 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from spdq.models.spaces import AlignedSpace
 from spdq.models.spdq import SPDQModel, branches
 from spdq.quantizers.additive import AdditiveQuantizer
 from spdq.quantizers.codebooks import Codebooks
+from spdq.training.alternation import LabelRows
 from spdq.training.rows import TrainingRows
 
 Floats = NDArray[np.float32]
 
 MAX_FIT_ROWS = 20_000
+FEW_FIT_ROWS = 4_000
+MIXES = 8_000
 
 
 def fit_codebooks(model: SPDQModel, data: TrainingRows, bits: int, seed: int) -> Codebooks:
-    """Additive codebooks of ``bits`` on label-free vectors of the training rows (PredictiveSpace).
+    """Additive codebooks of ``bits`` for a trained network and its space.
 
-    Fitted on images, texts, units and, where texts have several lines, units with a single line: what is indexed
-    later comes in all these forms.
+    The predictive space's are fitted on label-free vectors of training images, texts, units and, where texts have
+    several lines, units with a single line: what is indexed later comes in all these forms. The paper's are fitted on
+    Z L (equation 7), one row for each distinct label row, weighted by how often it occurs.
     """
-    vectors = fit_vectors(model, data, seed)
     quantizer = AdditiveQuantizer(n_codebooks=bits // 8, n_words=256, random_state=seed % (1 << 32))
-    return quantizer.fit(vectors).codebooks_
+    if isinstance(model.space, AlignedSpace):
+        labels = LabelRows.of(data.labels[data.train].numpy())
+        return quantizer.fit(model.space.label_vectors(labels.rows), sample_weight=labels.counts).codebooks_
+    return quantizer.fit(fit_vectors(model, data, seed)).codebooks_
 
 
 def fit_vectors(model: SPDQModel, data: TrainingRows, seed: int) -> Floats:
@@ -41,7 +48,22 @@ def fit_vectors(model: SPDQModel, data: TrainingRows, seed: int) -> Floats:
     vectors = np.concatenate(parts)
     if len(vectors) > MAX_FIT_ROWS:
         vectors = vectors[np.sort(random.choice(len(vectors), MAX_FIT_ROWS, replace=False))]
+    if len(vectors) < FEW_FIT_ROWS:
+        vectors = np.concatenate([vectors, _mixed(vectors, len(model.config.label_names), random)])
     return np.ascontiguousarray(vectors, np.float32)
+
+
+def _mixed(vectors: Floats, labels: int, random: np.random.Generator) -> Floats:
+    """Vectors whose label part is a convex mix of three, with the instance part of the first.
+
+    A few vectors are coded exactly by the first codebooks and leave the others nothing to learn that helps new items.
+    The instance part is never mixed: between two items there is none.
+    """
+    parents = random.integers(len(vectors), size=(MIXES, 3))
+    shares = random.dirichlet(np.ones(3), size=MIXES).astype(np.float32)
+    mixed = vectors[parents[:, 0]]
+    mixed[:, :labels] = np.einsum("mp,mpl->ml", shares, vectors[parents][:, :, :labels])
+    return mixed
 
 
 def _embed(model: SPDQModel, modality: str, inputs: Floats) -> Floats:

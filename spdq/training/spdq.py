@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spdq import __version__
 from spdq.data.dataset import Dataset
-from spdq.errors import StorageError, UsageError
+from spdq.errors import IncompatibleError, StorageError, UsageError
 from spdq.evaluation import evaluate_labels
 from spdq.features.registry import image_extractor
 from spdq.models.config import SPDQConfig
@@ -40,6 +40,8 @@ MAY_STOP_AFTER = 0.6
 """Share of the steps before which a run never stops early: the learning rate is still high until then."""
 PATIENCE = 4
 """Validations without a new best before a run stops."""
+VALIDATION_INSTANCE_WEIGHT = 0.3
+"""Between the weights that models are given for queries: validation is to watch both parts of the vector."""
 WARM_UP = 0.3
 MAX_GRADIENT = 5.0
 FINAL_TURNS = 10
@@ -112,16 +114,22 @@ def train_spdq(
 def with_bits(model: SPDQModel, dataset: Dataset, bits: int) -> SPDQModel:
     """The same network with codebooks of another length, fitted on the data set it was trained on.
 
-    Only for recipe "default"; the paper learns codebooks together with the network.
+    Recipe "paper" then has one Z for all lengths, where a run of its own would let each length pull at its Z.
+
+    Raises
+    ------
+    UsageError
+        Bits that are not 16, 32, 64 or 128.
+    IncompatibleError
+        The data set has other training rows than the model's.
     """
-    if model.config.recipe != "default":
-        raise UsageError(
-            'codebooks can be refitted for recipe "default" only: train "paper" once per code length'
-        )
     _check_bits(bits)
-    settings = training_recipe("default")
+    if training_digest(dataset) != model.training["rows_digest"]:
+        raise IncompatibleError(
+            f"the model was trained on other rows than data set {dataset.name} has: fit codebooks on the same ones"
+        )
     seed = int(model.training["seed"])
-    data = training_rows(dataset, settings, seed)
+    data = training_rows(dataset, TrainingRecipe(**model.training["recipe"]), seed)
     config = replace(model.config, bits=bits, training={**model.training, "bits": bits})
     codebooks = fit_codebooks(model, data, bits, seed)
     return SPDQModel(
@@ -243,9 +251,9 @@ class _Run:
             figures = validation_figures(self.network, self.data)
             entry["validation"] = figures
             value = sum(figures.values()) / len(figures)
-            if self.step >= MAY_STOP_AFTER * self.steps:
-                if self.best is None or value > self.best.value:
-                    self.best = _Best(value, self.step, checkpoint.module_tensors(self.network))
+            counts = self.step >= MAY_STOP_AFTER * self.steps
+            if counts and (self.best is None or value > self.best.value):
+                self.best = _Best(value, self.step, checkpoint.module_tensors(self.network))
         self.log.add({**entry, "seconds": round(seconds, 3)})
         self._save()
 
@@ -310,7 +318,7 @@ def validation_figures(network: SPDQNetwork, data: TrainingRows) -> dict[str, fl
         return space.vectors("image" if modality == "image" else "text", shared, logits)
 
     figures = {}
-    weights = space.query_weights(0.3)
+    weights = space.query_weights(VALIDATION_INSTANCE_WEIGHT)
     for name, query, database in (
         ("map@all i2t", embed("image", data.image[data.validation]), embed("text", data.text[data.train])),
         (
@@ -350,12 +358,9 @@ def _assemble(run: _Run, dataset: Dataset) -> SPDQModel:
         },
     )
     settings = image_extractor(dataset.image_extractor).settings() if dataset.image_extractor else None
-    space: Space
+    space: Space = PredictiveSpace(data.label_sets, recipe.shared)
     if run.alignment is not None:
-        space = AlignedSpace(run.alignment.image, run.alignment.text)
-        codebooks = Codebooks(run.alignment.words, "additive")
-        return SPDQModel(config, data.inputs, run.network, space, codebooks, data.words, settings)
-    space = PredictiveSpace(data.label_sets, recipe.shared)
+        space = AlignedSpace(run.alignment.image, run.alignment.text, run.alignment.prototypes)
     untaught = Codebooks(np.zeros((run.bits // 8, 1, space.dim), np.float32), "additive")
     model = SPDQModel(config, data.inputs, run.network, space, untaught, data.words, settings)
     model.codebooks = fit_codebooks(model, data, run.bits, run.seed)

@@ -164,7 +164,7 @@ def test_a_reloaded_model_is_the_same(model, images, texts, tmp_path):
     again.save_pretrained(tmp_path / "again")
     names = {path.name for path in (tmp_path / "m").iterdir()}
     assert names == {path.name for path in (tmp_path / "again").iterdir()}
-    for name in names:
+    for name in names - {"README.md"}:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "m" / name).read_bytes()
 
 
@@ -178,7 +178,8 @@ def test_a_model_without_extractors_is_reloaded(model, images, tmp_path):
     np.testing.assert_array_equal(again.embed_image(images), bare.embed_image(images))
 
 
-def test_the_same_in_another_process(model, images, tmp_path):
+def test_the_same_in_another_process(tmp_path):
+    model = trained()
     model.save_pretrained(tmp_path / "m")
     code = "import sys, spdq; print(spdq.load_model(sys.argv[1]).fingerprint)"
     done = subprocess.run(

@@ -122,9 +122,13 @@ def rotations(dim=3, shared=4):
     return [np.linalg.qr(random.normal(size=(shared, shared)))[0][:dim].astype(np.float32) for _ in range(2)]
 
 
+def prototypes(dim=3):
+    return np.random.default_rng(1).normal(size=(dim, 8)).astype(np.float32)
+
+
 def test_aligned_space_equals_the_twin():
     image, text = rotations()
-    space = AlignedSpace(image, text)
+    space = AlignedSpace(image, text, prototypes())
     shared, logits = branches(5, 8)
     found = {modality: space.vectors(modality, shared, logits) for modality in ("image", "text")}
     for modality, rotation in (("image", image), ("text", text)):
@@ -143,15 +147,32 @@ def test_aligned_space_equals_the_twin():
 @pytest.mark.parametrize("text", [np.ones((2, 4)), np.ones((3, 5)), np.ones(4)])
 def test_rotations_of_different_shapes(text):
     with pytest.raises(DataError, match=r"rotations of \(3, 4\) and .*: expected two of \(d, S\)"):
-        AlignedSpace(rotations()[0], text)
+        AlignedSpace(rotations()[0], text, prototypes())
 
 
 def test_flat_rotations():
     with pytest.raises(DataError, match=r"rotations of \(4,\) and \(4,\): expected two of \(d, S\)"):
-        AlignedSpace(np.ones(4), np.ones(4))
+        AlignedSpace(np.ones(4), np.ones(4), prototypes())
 
 
-@pytest.mark.parametrize("space", [PredictiveSpace(MIXED, 4), AlignedSpace(*rotations())])
+@pytest.mark.parametrize("wrong", [np.ones((2, 8)), np.ones(3), np.ones((8, 3))])
+def test_prototypes_of_another_shape(wrong):
+    with pytest.raises(DataError, match=r"prototypes of .*: expected \(3, labels\)"):
+        AlignedSpace(*rotations(), wrong)
+
+
+def test_label_vectors_are_sums_of_prototypes():
+    space = AlignedSpace(*rotations(), prototypes())
+    labels = (np.random.default_rng(0).random((5, 8)) < 0.5).astype(np.uint8)
+    labels[2] = 0
+    expected = [sum((space.prototypes[:, c] for c in np.flatnonzero(row)), np.zeros(3)) for row in labels]
+    found = space.label_vectors(labels)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert not found[2].any()
+
+
+@pytest.mark.parametrize("space", [PredictiveSpace(MIXED, 4), AlignedSpace(*rotations(), prototypes())])
 def test_round_trip(space):
     again = make_space(space.kind, MIXED, 4, space.tensors())
     assert type(again) is type(space)
@@ -168,7 +189,8 @@ def test_round_trip(space):
         ("predictive", ["image"]),
         ("aligned", []),
         ("aligned", ["image"]),
-        ("aligned", ["image", "more", "text"]),
+        ("aligned", ["image", "text"]),
+        ("aligned", ["image", "more", "prototypes", "text"]),
         ("cosine", []),
     ],
 )
@@ -177,3 +199,9 @@ def test_unknown_spaces_and_tensors(kind, names):
         make_space(kind, MIXED, 4, dict.fromkeys(names, np.ones((3, 4), np.float32)))
     assert raised.match(f"joint space '{kind}' with tensors .*: expected predictive or aligned")
     assert str(names) in str(raised.value)
+
+
+def test_label_vectors_want_rows_of_the_right_width():
+    space = AlignedSpace(*rotations(), np.zeros((len(rotations()[0]), 3), np.float32))
+    with pytest.raises(DataError, match=r"expected labels of \(n, 3\), got \(2, 4\)"):
+        space.label_vectors(np.zeros((2, 4), np.uint8))

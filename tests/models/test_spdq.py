@@ -11,7 +11,7 @@ from made_models import N_ITEMS, NAMES, trained, worded
 from scipy import sparse
 
 from spdq import load_model
-from spdq.errors import DamagedError, IncompatibleError
+from spdq.errors import DamagedError, IncompatibleError, UsageError
 from spdq.models.directory import write_model
 from spdq.models.spaces import UNIT_IMAGE_WEIGHT
 from spdq.models.spdq import BATCH, SPDQModel, branches, build_network
@@ -22,11 +22,15 @@ def model(request):
     return trained(request.param)
 
 
-@pytest.fixture
-def parts(model):
+def stored(model):
     """What is stored, as it comes back."""
     made = model.to_parts()
     return replace(made, config=json.loads(json.dumps(made.config)))
+
+
+@pytest.fixture
+def parts(model):
+    return stored(model)
 
 
 def inputs(model):
@@ -81,7 +85,9 @@ def test_query_weights(model):
         return
     np.testing.assert_array_equal(by_meaning[:, : len(NAMES)], vectors[:, : len(NAMES)])
     assert not by_meaning[:, len(NAMES) :].any()
-    np.testing.assert_allclose(default[:, len(NAMES) :], vectors[:, len(NAMES) :] * 0.3, rtol=1e-6)
+    np.testing.assert_allclose(
+        default[:, len(NAMES) :], vectors[:, len(NAMES) :] * model.config.instance_weight, rtol=1e-6
+    )
 
 
 def test_branches_do_not_depend_on_the_batch():
@@ -95,20 +101,18 @@ def test_branches_do_not_depend_on_the_batch():
     assert [part.shape for part in branches(model.network.image, rows[:0])] == [(0, 32), (0, len(NAMES))]
 
 
-def test_embedding_keeps_no_gradient_and_no_dropout(model):
-    assert not model.network.training
-    given = inputs(model)["image"]
-    np.testing.assert_array_equal(model.embed_image(given), model.embed_image(given))
-    assert all(
-        parameter.grad is None or not parameter.grad.is_leaf for parameter in model.network.parameters()
-    ) or (not torch.is_inference_mode_enabled())
+def test_a_model_does_not_drop_out():
+    network = build_network(trained().config, trained().inputs).train()
+    assert not SPDQModel.from_parts(stored(trained())).network.training
+    given = torch.ones(2, 12)
+    assert torch.equal(*network.image(given).logits)
 
 
 def test_a_built_network_has_the_stored_names_and_shapes(model):
     built = build_network(model.config, model.inputs).state_dict()
-    stored = model.network.state_dict()
+    kept = model.network.state_dict()
     assert {name: tensor.shape for name, tensor in built.items()} == {
-        name: tensor.shape for name, tensor in stored.items()
+        name: tensor.shape for name, tensor in kept.items()
     }
     assert ("text.direct_shared.weight" in built) == model.config.direct_text
 
@@ -172,3 +176,12 @@ def test_a_newer_vocabulary(parts):
 def test_a_text_without_a_known_word_has_a_vector(model):
     vectors = model.embed_text(sparse.csr_matrix((1, model.text_width), dtype=np.float32))
     assert np.isfinite(vectors).all()
+
+
+def test_codes_of_labels():
+    model = trained("paper")
+    labels = worded().labels
+    expected = model.codebooks.encode(labels.astype(np.float32) @ model.space.prototypes.T)
+    np.testing.assert_array_equal(model.encode_labels(labels), expected)
+    with pytest.raises(UsageError, match='codes of labels exist for models of recipe "paper" only'):
+        trained().encode_labels(labels)

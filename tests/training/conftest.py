@@ -8,8 +8,17 @@ from types import SimpleNamespace
 import pytest
 from oracles_training import QUICK, made_dataset
 
+from spdq.training import codebooks
 from spdq.training.log import LOG, read_log
 from spdq.training.spdq import train_spdq
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_mixes():
+    """Small made data need few mixes, and thousands cost a second a model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codebooks, "MIXES", 100)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import oracles_training as oracle
@@ -90,7 +91,7 @@ def test_the_start_is_orthonormal_and_seeded(dim, classes):
 
 
 def test_the_start_codes_few_label_rows_exactly():
-    image, text, labels, rows, _ = setting()
+    *_, rows, _ = setting()
     start = initial_alignment(rows, 6, 6, 2, 64, 0)
     np.testing.assert_allclose(
         Codebooks(start.words, "additive").decode(start.codes), rows.rows @ start.prototypes.T, atol=1e-6
@@ -150,7 +151,7 @@ def test_the_cost_never_rises_where_c_keeps_all_dimensions(seed):
             + ridge * np.sum(now.prototypes.astype(np.float64) ** 2)
         )
         now = update_alignment(now, image, text, rows, BETA)
-    for before, after in zip(costs, costs[1:], strict=False):
+    for before, after in pairwise(costs):
         assert after <= before * (1 + 1e-5)
     assert costs[-1] < 0.8 * costs[0]
 

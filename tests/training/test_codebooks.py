@@ -15,14 +15,16 @@ def test_fitted_on_all_forms_of_the_training_rows(data, trained):
     train = data().split.train
     image, text = data().image_features[train], data().text_features[train]
     expected = [model.embed_image(image), model.embed_text(text), model.embed_unit(image, text)]
-    np.testing.assert_allclose(fit_vectors(model, rows, 0), np.concatenate(expected), atol=1e-5)
+    found = fit_vectors(model, rows, 0)[: 3 * len(train)]
+    np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-5)
 
 
 def test_texts_of_lines_add_units_of_one_line(data, trained):
     model = trained(text="raw").model
     dataset = data("raw")
     train = dataset.split.train
-    vectors = fit_vectors(model, training_rows(dataset, QUICK["default"], 0), 0).reshape(5, len(train), -1)
+    vectors = fit_vectors(model, training_rows(dataset, QUICK["default"], 0), 0)
+    vectors = vectors[: 5 * len(train)].reshape(5, len(train), -1)
     images = dataset.image_features[train]
 
     def units(texts):
@@ -40,8 +42,24 @@ def test_texts_of_lines_add_units_of_one_line(data, trained):
     assert np.abs(vectors[4] - vectors[3]).max() > 0.01
 
 
+def test_few_vectors_are_joined_by_mixes_of_their_labels(data, trained, monkeypatch):
+    model, rows = trained().model, training_rows(data(), QUICK["default"], 0)
+    every = fit_vectors(model, rows, 0)
+    assert len(every) == 3 * 80 + codebooks.MIXES
+    own, mixed = every[:240].astype(np.float64), every[240:].astype(np.float64)
+    labels, instance = data().labels.shape[1], {row.tobytes() for row in every[:240, 8:]}
+    assert labels == 8
+    assert {row.tobytes() for row in every[240:, 8:]} <= instance
+    lowest, highest = own[:, :8].min(axis=0), own[:, :8].max(axis=0)
+    assert ((mixed[:, :8] >= lowest - 1e-6) & (mixed[:, :8] <= highest + 1e-6)).all()
+    assert not {row.tobytes() for row in every[240:, :8]} & {row.tobytes() for row in every[:240, :8]}
+    monkeypatch.setattr(codebooks, "FEW_FIT_ROWS", 240)
+    np.testing.assert_array_equal(fit_vectors(model, rows, 0), every[:240])
+
+
 def test_many_vectors_are_sampled(data, trained, monkeypatch):
     model, rows = trained().model, training_rows(data(), QUICK["default"], 0)
+    monkeypatch.setattr(codebooks, "FEW_FIT_ROWS", 0)
     whole = {row.tobytes() for row in fit_vectors(model, rows, 0)}
     monkeypatch.setattr(codebooks, "MAX_FIT_ROWS", 50)
     some, again, other = (fit_vectors(model, rows, seed) for seed in (0, 0, 1))
@@ -51,7 +69,7 @@ def test_many_vectors_are_sampled(data, trained, monkeypatch):
     assert not np.array_equal(some, other)
 
 
-@pytest.mark.parametrize("bits", [16, 64])
+@pytest.mark.parametrize("bits", [16, 32])
 def test_codebooks_have_the_bits_and_code_better_than_one_word(data, trained, bits):
     model, rows = trained(text="raw").model, training_rows(data("raw"), QUICK["default"], 0)
     found = fit_codebooks(model, rows, bits, 0)
@@ -61,3 +79,11 @@ def test_codebooks_have_the_bits_and_code_better_than_one_word(data, trained, bi
     assert error < 0.5 * np.sum((vectors - vectors.mean(axis=0)) ** 2)
     assert fit_codebooks(model, rows, bits, 0).fingerprint == found.fingerprint
     assert fit_codebooks(model, rows, bits, 1).fingerprint != found.fingerprint
+
+
+def test_the_codebooks_of_the_paper_are_those_of_its_label_points(data, trained):
+    model, rows = trained("paper").model, training_rows(data(), QUICK["paper"], 0)
+    found = fit_codebooks(model, rows, 16, 0)
+    assert (found.kind, found.bits, found.dim) == ("additive", 16, model.space.dim)
+    points = (data().labels @ model.space.prototypes.T).astype(np.float32)[data().split.train]
+    np.testing.assert_allclose(found.decode(found.encode(points)), points, atol=1e-3)

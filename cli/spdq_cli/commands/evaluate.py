@@ -14,6 +14,7 @@ from spdq_cli.progress import progress_bar, quiet_option
 if TYPE_CHECKING:
     from spdq.data.dataset import Dataset
     from spdq.evaluation import Figure
+    from spdq_benchmarks.evaluation import Coding
 
 PATH = click.Path(path_type=Path)
 COLUMNS = (
@@ -54,6 +55,11 @@ COLUMNS = (
     help="Relevant is what shares a label whose name starts so.  [default: any label]",
 )
 @click.option("--vectors", is_flag=True, help="Also judge the float vectors that the codes stand for.")
+@click.option(
+    "--upper-bound",
+    is_flag=True,
+    help="Also judge codes made with the database items' labels, which no search has (recipe paper only).",
+)
 @click.option("--whole-text", is_flag=True, help="Query by whole texts, not by their first lines.")
 @click.option(
     "--instance-weight",
@@ -70,6 +76,7 @@ def evaluate(
     direction: Any,
     labels: str,
     vectors: bool,
+    upper_bound: bool,
     whole_text: bool,
     instance_weight: float | None,
     quiet: bool,
@@ -86,6 +93,11 @@ def evaluate(
 
     model = load_model(model_dir)
     dataset = load_dataset(model, data)
+    codings: list[Coding] = ["codes"]
+    if vectors:
+        codings.append("vectors")
+    if upper_bound:
+        codings.append("label codes")
     with progress_bar("Queries", quiet) as progress:
         judgements = judge(
             model,
@@ -93,7 +105,7 @@ def evaluate(
             directions=CROSS_MODAL if direction == "both" else (direction,),
             protocols=protocols,
             labels=labels,
-            codings=("codes", "vectors") if vectors else ("codes",),
+            codings=codings,
             whole_text_queries=whole_text,
             instance_weight=instance_weight,
             progress=progress,
