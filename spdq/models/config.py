@@ -30,6 +30,7 @@ class SPDQConfig:
     private: int
     direct_text: bool
     instance_weight: float
+    instance_scale: float
     training: dict[str, Any]
     """Where it comes from: data set, split, rows, digest of the training ids, seed, steps, versions."""
 
@@ -64,7 +65,10 @@ class SPDQConfig:
         given["label_sets"] = _label_sets(given["label_sets"], len(given["label_names"]))
         if not abs(given["instance_weight"]) <= MAX_WEIGHT:
             raise DamagedError(f"config.json: instance_weight is beyond {MAX_WEIGHT:g} or no number")
+        if not 0 < given["instance_scale"] <= MAX_WEIGHT:
+            raise DamagedError(f"config.json: instance_scale is not above 0 and at most {MAX_WEIGHT:g}")
         given["instance_weight"] = float(given["instance_weight"])
+        given["instance_scale"] = float(given["instance_scale"])
         return cls(**given)
 
 
@@ -80,6 +84,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "private": int,
     "direct_text": bool,
     "instance_weight": (int, float),
+    "instance_scale": (int, float),
     "training": dict,
 }
 

@@ -58,6 +58,8 @@ class PredictiveSpace:
 
     label_sets: Sequence[LabelSet]
     shared: int
+    instance_scale: float = 1.0
+    """Length of the shared part. Codebooks spend themselves by length: below 1 more goes to the posteriors."""
     kind: str = "predictive"
 
     @property
@@ -73,18 +75,19 @@ class PredictiveSpace:
         for start, stop, exclusive in self.label_sets:
             part = logits[:, start:stop]
             posteriors[:, start:stop] = _softmax(part) if exclusive else _sigmoid(part)
-        return np.concatenate([self._scaled(posteriors), _unit(shared)], axis=1)
+        return np.concatenate([self._scaled(posteriors), self.instance_scale * _unit(shared)], axis=1)
 
     def units(self, image: Floats, text: Floats) -> Floats:
         labels = self._labels
         posteriors = np.asarray((image[:, :labels] + text[:, :labels]) / 2, np.float32)
         posteriors[:, self._exclusive] = _unit(posteriors[:, self._exclusive])
         instance = _unit(UNIT_IMAGE_WEIGHT * image[:, labels:] + text[:, labels:])
-        return np.concatenate([posteriors, instance], axis=1)
+        return np.concatenate([posteriors, self.instance_scale * instance], axis=1)
 
     def query_weights(self, instance_weight: float) -> Floats:
         weights = np.ones(self.dim, np.float32)
-        weights[self._labels :] = instance_weight
+        # A query's and an item's shared part both have this length; the weight is meant for parts of length 1.
+        weights[self._labels :] = instance_weight / self.instance_scale**2
         return weights
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -149,7 +152,11 @@ class AlignedSpace:
 
 
 def make_space(
-    kind: str, label_sets: Sequence[LabelSet], shared: int, tensors: Mapping[str, NDArray[Any]]
+    kind: str,
+    label_sets: Sequence[LabelSet],
+    shared: int,
+    instance_scale: float,
+    tensors: Mapping[str, NDArray[Any]],
 ) -> Space:
     """Rebuild a space from its kind and tensors.
 
@@ -159,7 +166,7 @@ def make_space(
         Unknown kind, or tensors that are not those of this kind.
     """
     if kind == "predictive" and not tensors:
-        return PredictiveSpace(label_sets, shared)
+        return PredictiveSpace(label_sets, shared, instance_scale)
     if kind == "aligned" and set(tensors) == {"image", "text", "prototypes"}:
         return AlignedSpace(tensors["image"], tensors["text"], tensors["prototypes"])
     raise DataError(f"joint space {kind!r} with tensors {sorted(tensors)}: expected predictive or aligned")

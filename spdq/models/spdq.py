@@ -143,6 +143,7 @@ class SPDQModel(Model):
                 "aligned" if config.recipe == "paper" else "predictive",
                 config.label_sets,
                 config.shared,
+                config.instance_scale,
                 _under(parts.tensors, "space."),
             )
             codebooks = Codebooks(_under(parts.tensors, "codebooks.")["words"], "additive")
@@ -173,7 +174,8 @@ def build_network(config: SPDQConfig, inputs: dict[Modality, InputMap]) -> SPDQN
         hidden=config.hidden,
         shared=config.shared,
         private=config.private,
-        input_dropout=0.0,
+        image_dropout=0.0,
+        text_dropout=0.0,
         dropout=0.0,
         direct_text=config.direct_text,
     )

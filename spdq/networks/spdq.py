@@ -89,7 +89,8 @@ class SPDQNetwork(nn.Module):
         hidden: int,
         shared: int,
         private: int,
-        input_dropout: float,
+        image_dropout: float,
+        text_dropout: float,
         dropout: float,
         direct_text: bool,
     ) -> None:
@@ -105,7 +106,10 @@ class SPDQNetwork(nn.Module):
                 dropout=dropout,
                 direct=direct,
             )
-            for width, direct in ((image_width, False), (text_width, direct_text))
+            for width, input_dropout, direct in (
+                (image_width, image_dropout, False),
+                (text_width, text_dropout, direct_text),
+            )
         )
         # The usual starting temperature of contrastive image-text training, .07, as the logarithm of its inverse.
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))

@@ -50,8 +50,11 @@ class TrainingRecipe:
     """Share that are any one line; the rest are random subsets of the lines."""
     instance_weight: float = 0.1
     """Weight of the shared part in a query (0 ranks by labels alone); kept with the model, changeable per query."""
+    instance_scale: float = 0.3
+    """Length of the shared part in a vector; below 1 more of a code goes to the posteriors."""
     naming_instance_weight: float = 0.5
-    """The same where texts are raw words of an open vocabulary: people who type words often name the very item."""
+    """The weight where texts are raw words of an open vocabulary: people who type words often name the very item.
+    There the length is 1."""
 
 
 RECIPES: dict[str, TrainingRecipe] = {

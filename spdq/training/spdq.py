@@ -19,7 +19,7 @@ from spdq.errors import IncompatibleError, StorageError, UsageError
 from spdq.evaluation import evaluate_labels
 from spdq.features.registry import image_extractor
 from spdq.models.config import SPDQConfig
-from spdq.models.inputs import KernelBasis
+from spdq.models.inputs import Columns, KernelBasis
 from spdq.models.spaces import AlignedSpace, PredictiveSpace, Space
 from spdq.models.spdq import SPDQModel, branches
 from spdq.networks.spdq import SPDQNetwork
@@ -161,7 +161,9 @@ class _Run:
             hidden=recipe.hidden,
             shared=recipe.shared,
             private=recipe.private,
-            input_dropout=recipe.input_dropout,
+            image_dropout=recipe.input_dropout,
+            # A bag of a few words cannot spare one.
+            text_dropout=0.0 if data.inputs["text"].kind == Columns.kind else recipe.input_dropout,
             dropout=recipe.dropout,
             direct_text=recipe.direct_text and data.inputs["text"].kind == KernelBasis.kind,
         )
@@ -349,6 +351,7 @@ def _assemble(run: _Run, dataset: Dataset) -> SPDQModel:
         private=recipe.private,
         direct_text=run.network.text.direct_shared is not None,
         instance_weight=recipe.naming_instance_weight if open_vocabulary else recipe.instance_weight,
+        instance_scale=1.0 if open_vocabulary else recipe.instance_scale,
         training={
             **run.identity,
             "split": dataset.split.kind if dataset.split else "",
@@ -358,7 +361,7 @@ def _assemble(run: _Run, dataset: Dataset) -> SPDQModel:
         },
     )
     settings = image_extractor(dataset.image_extractor).settings() if dataset.image_extractor else None
-    space: Space = PredictiveSpace(data.label_sets, recipe.shared)
+    space: Space = PredictiveSpace(data.label_sets, recipe.shared, config.instance_scale)
     if run.alignment is not None:
         space = AlignedSpace(run.alignment.image, run.alignment.text, run.alignment.prototypes)
     untaught = Codebooks(np.zeros((run.bits // 8, 1, space.dim), np.float32), "additive")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,9 +45,14 @@ def process():
         paths = [ROOT, *(ROOT / room for room in ("kernels", "cli", "benchmarks"))]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | kwargs
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-        return subprocess.Popen(
-            [sys.executable, *command, *(str(arg) for arg in args)], env=environment, **options
-        )
+        # Whatever runs the tests may ignore Ctrl-C (a job in the background), and children inherit that.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(
+                [sys.executable, *command, *(str(arg) for arg in args)], env=environment, **options
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     return start
 

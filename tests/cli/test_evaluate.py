@@ -53,15 +53,18 @@ def test_no_figure_stands_alone(spdq, world, own_model):
 
 def test_weight(spdq, world, own_model):
     plain = json.loads(spdq("evaluate", own_model, world.data, "--json").out)
-    meaning = json.loads(spdq("evaluate", own_model, world.data, "--instance-weight", "0", "--json").out)
-    assert (plain["instance_weight"], meaning["instance_weight"]) == (None, 0)
-    assert meaning["figures"] != plain["figures"]
+    meaning, instance = (
+        json.loads(spdq("evaluate", own_model, world.data, "--instance-weight", weight, "--json").out)
+        for weight in ("0", "1000")
+    )
+    assert [found["instance_weight"] for found in (plain, meaning, instance)] == [None, 0, 1000]
+    assert meaning["figures"] != instance["figures"]
 
 
 def test_whole_texts_are_other_queries_than_names(spdq, world, own_model, tmp_path):
     spdq("dataset", "split", world.data, tmp_path / "p.h5", "--kind", "paired")
     protocols = [f"instance-recall@{n}" for n in range(1, 9)]
-    options = ("--direction", "t2u", "--vectors", *(f"--protocol={name}" for name in protocols), "--json")
+    options = ("--direction", "t2i", "--vectors", *(f"--protocol={name}" for name in protocols), "--json")
     names = json.loads(spdq("evaluate", own_model, tmp_path / "p.h5", *options).out)
     whole = json.loads(spdq("evaluate", own_model, tmp_path / "p.h5", *options, "--whole-text").out)
     assert (names["text_queries"], whole["text_queries"]) == ("first line of text", "whole text")

@@ -20,6 +20,7 @@ CONFIG = SPDQConfig(
     private=8,
     direct_text=True,
     instance_weight=0.3,
+    instance_scale=1.0,
     training={"dataset": "made", "seed": 7},
 )
 
@@ -126,3 +127,9 @@ def test_the_card_names_recipe_size_and_provenance():
     assert "a code of 8 bytes" in card
     for row in ("| dataset | made |", "| seed | 7 |", "| labels | 3 |"):
         assert row in card.splitlines()
+
+
+@pytest.mark.parametrize("value", [0, -1, 1e7, float("nan")])
+def test_instance_scale_in_range(value):
+    with pytest.raises(DamagedError, match=r"config.json: instance_scale is not above 0 and at most 1e\+06"):
+        SPDQConfig.from_json(stored(instance_scale=value))

@@ -174,7 +174,7 @@ def test_label_vectors_are_sums_of_prototypes():
 
 @pytest.mark.parametrize("space", [PredictiveSpace(MIXED, 4), AlignedSpace(*rotations(), prototypes())])
 def test_round_trip(space):
-    again = make_space(space.kind, MIXED, 4, space.tensors())
+    again = make_space(space.kind, MIXED, 4, 1.0, space.tensors())
     assert type(again) is type(space)
     assert again.dim == space.dim
     shared, logits = branches(3, 8)
@@ -196,7 +196,7 @@ def test_round_trip(space):
 )
 def test_unknown_spaces_and_tensors(kind, names):
     with pytest.raises(DataError) as raised:
-        make_space(kind, MIXED, 4, dict.fromkeys(names, np.ones((3, 4), np.float32)))
+        make_space(kind, MIXED, 4, 1.0, dict.fromkeys(names, np.ones((3, 4), np.float32)))
     assert raised.match(f"joint space '{kind}' with tensors .*: expected predictive or aligned")
     assert str(names) in str(raised.value)
 
@@ -205,3 +205,15 @@ def test_label_vectors_want_rows_of_the_right_width():
     space = AlignedSpace(*rotations(), np.zeros((len(rotations()[0]), 3), np.float32))
     with pytest.raises(DataError, match=r"expected labels of \(n, 3\), got \(2, 4\)"):
         space.label_vectors(np.zeros((2, 4), np.uint8))
+
+
+def test_a_scaled_instance_part_keeps_the_query_s_weight():
+    shared, logits = branches(5, 8)
+    plain, scaled = PredictiveSpace(MIXED, 4), PredictiveSpace(MIXED, 4, instance_scale=0.3)
+    whole, small = (space.vectors("text", shared, logits) for space in (plain, scaled))
+    np.testing.assert_allclose(small[:, 8:], 0.3 * whole[:, 8:], rtol=1e-6)
+    np.testing.assert_array_equal(small[:, :8], whole[:, :8])
+    units = scaled.units(small, small)
+    np.testing.assert_allclose(np.linalg.norm(units[:, 8:], axis=1), 0.3, rtol=1e-6)
+    inner = (small * scaled.query_weights(0.5)) @ small.T
+    np.testing.assert_allclose(inner, (whole * plain.query_weights(0.5)) @ whole.T, rtol=1e-5)

@@ -53,11 +53,19 @@ def twin_vectors(model, modality):
     ]
 
 
+def scaled(model, rows):
+    """The twin's instance parts have length 1, the model's their own."""
+    rows = np.array(rows)
+    if model.config.recipe == "default":
+        rows[:, len(NAMES) :] *= model.config.instance_scale
+    return rows
+
+
 def test_embeddings_equal_the_twin(model):
     given = inputs(model)
     image, text = twin_vectors(model, "image"), twin_vectors(model, "text")
-    np.testing.assert_allclose(model.embed_image(given["image"]), image, atol=1e-4)
-    np.testing.assert_allclose(model.embed_text(given["text"]), text, atol=1e-4)
+    np.testing.assert_allclose(model.embed_image(given["image"]), scaled(model, image), atol=1e-4)
+    np.testing.assert_allclose(model.embed_text(given["text"]), scaled(model, text), atol=1e-4)
     if model.config.recipe == "paper":
         units = (image + text) / 2
     else:
@@ -65,7 +73,9 @@ def test_embeddings_equal_the_twin(model):
         units = [
             oracle.predictive_unit(*pair, sets, UNIT_IMAGE_WEIGHT) for pair in zip(image, text, strict=True)
         ]
-    np.testing.assert_allclose(model.embed_unit(given["image"], given["text"]), units, atol=1e-4)
+    np.testing.assert_allclose(
+        model.embed_unit(given["image"], given["text"]), scaled(model, units), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
@@ -86,7 +96,9 @@ def test_query_weights(model):
     np.testing.assert_array_equal(by_meaning[:, : len(NAMES)], vectors[:, : len(NAMES)])
     assert not by_meaning[:, len(NAMES) :].any()
     np.testing.assert_allclose(
-        default[:, len(NAMES) :], vectors[:, len(NAMES) :] * model.config.instance_weight, rtol=1e-6
+        default[:, len(NAMES) :],
+        vectors[:, len(NAMES) :] * model.config.instance_weight / model.config.instance_scale**2,
+        rtol=1e-6,
     )
 
 

@@ -25,7 +25,7 @@ def tower(width=6, labels=4, *, direct=False, input_dropout=0.0, dropout=0.0):
 
 
 def network(direct_text=True, **rates):
-    rates = {"input_dropout": 0.0, "dropout": 0.0} | rates
+    rates = {"image_dropout": 0.0, "text_dropout": 0.0, "dropout": 0.0} | rates
     return SPDQNetwork(6, 7, 4, direct_text=direct_text, **SIZES, **rates)
 
 
@@ -107,7 +107,7 @@ def test_the_network_has_two_towers_of_their_own_width():
     assert math.isfinite(made.log_scale.item())
 
 
-@pytest.mark.parametrize("rates", [{"input_dropout": 0.5}, {"dropout": 0.5}])
+@pytest.mark.parametrize("rates", [{"image_dropout": 0.5, "text_dropout": 0.5}, {"dropout": 0.5}])
 def test_dropout_only_while_training(rates):
     made = network(**rates)
     for part, width in ((made.image, 6), (made.text, 7)):

@@ -19,7 +19,14 @@ PAPER = replace(RECIPES["paper"], alignment=0.3, mean_embedding=0.8, classificat
 
 def network_of(data, recipe):
     torch.manual_seed(0)
-    sizes = {"hidden": 16, "shared": 12, "private": 6, "input_dropout": 0.1, "dropout": 0.5}
+    sizes = {
+        "hidden": 16,
+        "shared": 12,
+        "private": 6,
+        "image_dropout": 0.1,
+        "text_dropout": 0.1,
+        "dropout": 0.5,
+    }
     widths = data.inputs["image"].out_width, data.inputs["text"].out_width
     return SPDQNetwork(*widths, data.labels.shape[1], direct_text=recipe.direct_text, **sizes).eval()
 
