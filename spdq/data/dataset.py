@@ -88,7 +88,7 @@ class Dataset:
                 raise DataError("image_extractor without image_features: it names what made them")
         if self.split is not None:
             for part in ("query", "train", "database"):
-                check_row_range(part, getattr(self.split, part), n)
+                check_row_range(f"split {part}", getattr(self.split, part), n)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -143,6 +143,31 @@ class Dataset:
     def with_split(self, split: Split | None) -> Dataset:
         """The same items with another split."""
         return dataclasses.replace(self, split=split)
+
+    def take(self, rows: npt.ArrayLike) -> Dataset:
+        """The items of some rows, in that order, without a split.
+
+        Parameters
+        ----------
+        rows : (m,) integers, m >= 1, each at most once.
+
+        Raises
+        ------
+        DataError
+            No such row, no rows at all, a row twice.
+        """
+        chosen = np.asarray(rows)
+        if chosen.ndim != 1 or chosen.size == 0 or not np.issubdtype(chosen.dtype, np.integer):
+            raise DataError(f"rows to take: expected (m,) integers, got {chosen.shape} {chosen.dtype}")
+        check_row_range("rows to take", np.sort(chosen.astype(np.int64)), len(self))
+        parts: dict[str, Any] = {"ids": self.ids[chosen], "split": None}
+        for name in ("image_features", "text_features", "labels"):
+            if (part := getattr(self, name)) is not None:
+                parts[name] = part[chosen]
+        for name in ("texts", "image_paths"):
+            if (part := getattr(self, name)) is not None:
+                parts[name] = tuple(part[row] for row in chosen)
+        return dataclasses.replace(self, **parts)
 
     def image_path(self, row: int) -> Path:
         """Where the picture of one row lies. The file named there is not looked at.

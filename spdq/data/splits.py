@@ -99,7 +99,7 @@ def make_split(
     if rows.ndim != 1 or rows.size == 0 or not np.issubdtype(rows.dtype, np.integer):
         raise DataError(f"query: expected (n_query,) integer rows, got {rows.shape} {rows.dtype}")
     rows = np.sort(rows.astype(np.int64))
-    check_row_range("query", rows, n)
+    check_row_range("split query", rows, n)
     everything = np.arange(n, dtype=np.int64)
     rest = np.setdiff1d(everything, rows)
     if rest.size < (2 if kind == "unseen" else 1) and not train_on_queries:
@@ -159,11 +159,11 @@ def _check_count(n_query: int, n: int) -> None:
         raise UsageError(f"n_query: expected 1 to {n - 1} of {n} rows, got {n_query}")
 
 
-def check_row_range(part: str, rows: Rows, n: int) -> None:
+def check_row_range(what: str, rows: Rows, n: int) -> None:
     """Raise DataError unless the ascending ``rows`` lie in 0 .. n - 1."""
     if rows[0] < 0 or rows[-1] >= n:
         bad = rows[0] if rows[0] < 0 else rows[-1]
-        raise DataError(f"split {part}: row {bad} is outside the data set's {n} rows")
+        raise DataError(f"{what}: row {bad} is outside the data set's {n} rows")
 
 
 def _check_kind(kind: str) -> None:

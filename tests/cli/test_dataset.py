@@ -4,6 +4,7 @@ import json
 import os
 
 import made_sets
+import numpy as np
 import pytest
 
 from spdq.data import Dataset
@@ -76,6 +77,7 @@ def test_info(spdq, world):
         (["--kind", "paired"], (12, 36, 48), False),
         (["--kind", "paired", "--train-on-queries"], (12, 48, 48), True),
         (["--kind", "paired", "--train-on-queries", "--query-all", "--seed", "7"], (48, 48, 48), True),
+        (["--kind", "seen", "--development", "10"], (10, 26, 26), False),
     ],
 )
 def test_split(spdq, world, tmp_path, options, sizes, trained):
@@ -85,6 +87,15 @@ def test_split(spdq, world, tmp_path, options, sizes, trained):
     assert (len(split.query), len(split.train), len(split.database)) == sizes
     assert split.queries_trained == trained
     assert split.seed == (7 if "--seed" in options else 0)
+
+
+def test_a_development_split_has_no_query_of_the_file(spdq, world, tmp_path):
+    options = ("--kind", "unseen", "--development", "10")
+    assert spdq("dataset", "split", world.data, tmp_path / "s.h5", *options).code == 0
+    made, whole = Dataset.load(tmp_path / "s.h5"), Dataset.load(world.data)
+    kept = np.setdiff1d(np.arange(len(whole)), whole.split.query)
+    assert made.ids.tolist() == whole.ids[kept].tolist()
+    np.testing.assert_array_equal(made.image_features, whole.image_features[kept])
 
 
 def test_split_keeps_all_else(spdq, world, tmp_path):
@@ -104,6 +115,8 @@ def test_split_keeps_all_else(spdq, world, tmp_path):
             "48 queries of 48 rows leave too few rows to train on and search",
         ),
         (["--kind", "seen", "--train-on-queries"], 2, 'train_on_queries needs kind "paired"'),
+        (["--kind", "seen", "--query-all", "--development", "9"], 2, "exclude each other: choose one"),
+        (["--kind", "seen", "--development", "36"], 2, "n_query: expected 1 to 35 of 36 rows, got 36"),
         (["--kind", "odd"], 2, "'odd' is not one of 'seen', 'unseen', 'paired'"),
     ],
 )

@@ -145,6 +145,35 @@ def test_select_labels_names_what_is_there():
         dataset(labels=None, label_names=()).select_labels("x")
 
 
+def test_take_keeps_the_parts_of_the_rows():
+    taken = dataset().take([2, 0])
+    whole = dataset()
+    assert taken.split is None
+    assert taken.ids.tolist() == whole.ids[[2, 0]].tolist()
+    np.testing.assert_array_equal(taken.image_features, whole.image_features[[2, 0]])
+    np.testing.assert_array_equal(taken.text_features.toarray(), whole.text_features.toarray()[[2, 0]])
+    np.testing.assert_array_equal(taken.labels, whole.labels[[2, 0]])
+    assert taken.texts == (whole.texts[2], whole.texts[0])
+    assert taken.image_paths == (whole.image_paths[2], whole.image_paths[0])
+    assert taken.label_names == whole.label_names
+    assert taken.vocabulary == whole.vocabulary
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], r"rows to take: expected \(m,\) integers"),
+        ([0.5], r"expected \(m,\) integers, got \(1,\) float64"),
+        ([0, N], "rows to take: row 4 is outside the data set's 4 rows"),
+        ([0, -1], "rows to take: row -1 is outside"),
+        ([1, 1], 'duplicate id "1"'),
+    ],
+)
+def test_take_refuses(rows, message):
+    with pytest.raises(DataError, match=message):
+        dataset().take(rows)
+
+
 def test_with_split():
     split = make_split(N, [0], "unseen", 5)
     assert dataset().with_split(split).split is split

@@ -52,7 +52,7 @@ def import_() -> None:
 @quiet_option
 @json_option
 def emoji(out: Path, extractor: str, kind: SplitKind, seed: int, quiet: bool, as_json: bool) -> None:
-    """1,902 emoji with their names in 14 languages, from the packages of the extra "demo".
+    """1,898 emoji with their names in 14 languages, from the packages of the extra "demo".
 
     The pictures are copied to the folder OUT-pictures beside OUT.h5.
     """
@@ -135,6 +135,12 @@ def info(file: Path, as_json: bool) -> None:
 )
 @click.option("--train-on-queries", is_flag=True, help="Train on the queries' own items, too (paired only).")
 @click.option("--query-all", is_flag=True, help="Make every row a query, not those of the file.")
+@click.option(
+    "--development",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Leave the queries out and draw N others: settings chosen on these leave the first untouched.",
+)
 @_seed
 @json_option
 def split(
@@ -143,18 +149,27 @@ def split(
     kind: SplitKind,
     train_on_queries: bool,
     query_all: bool,
+    development: int | None,
     seed: int,
     as_json: bool,
 ) -> None:
-    """Write the same items with another split. The query rows of the file are kept."""
-    from spdq.data import Dataset, make_split
-    from spdq.errors import DataError
+    """Write the items with another split. The query rows of the file are kept, unless an option says otherwise."""
+    import numpy as np
+
+    from spdq.data import Dataset, make_split, random_query_rows
+    from spdq.errors import DataError, UsageError
     from spdq_cli.inputs import check_output
 
+    if query_all and development is not None:
+        raise UsageError("--query-all and --development exclude each other: choose one")
     check_output(out)
     items = Dataset.load(source)
     if query_all:
         query: Any = range(len(items))
+    elif development is not None:
+        if items.split is not None:
+            items = items.take(np.setdiff1d(np.arange(len(items)), items.split.query))
+        query = random_query_rows(len(items), development, seed)
     elif items.split is not None:
         query = items.split.query
     else:
