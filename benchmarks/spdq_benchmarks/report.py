@@ -212,8 +212,10 @@ def _training_note(findings: Findings) -> str:
     if not findings.log:
         return "The model came without a training log."
     rows = findings.dataset["split"]["train"]
+    validated = any(entry.get("validation") for entry in findings.log)
+    aside = ", less those set aside as validation queries" if validated else ""
     return (
-        f"{findings.log[-1]['step']:,} steps on {rows:,} emoji, less those set aside as validation queries: "
+        f"{findings.log[-1]['step']:,} steps on {rows:,} emoji{aside}: "
         "the held-out ones of the tables above had no say in when to stop."
     )
 

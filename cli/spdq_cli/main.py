@@ -20,7 +20,7 @@ COMMANDS = {
     "index": LazyCommand("spdq_cli.commands.index:index", "Build and inspect an index of codes."),
     "search": LazyCommand("spdq_cli.commands.search:search", "Search an index by text or image."),
     "evaluate": LazyCommand("spdq_cli.commands.evaluate:evaluate", "Judge a model on a data set's split."),
-    "bench": LazyCommand("spdq_cli.commands.bench:bench", "Measure retrieval quality."),
+    "bench": LazyCommand("spdq_cli.commands.bench:bench", "Measure retrieval quality and search speed."),
     "warmup": LazyCommand("spdq_cli.commands.warmup:warmup", "Compile the search kernels and cache them."),
 }
 

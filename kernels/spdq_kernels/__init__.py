@@ -4,7 +4,7 @@ only).
 Vectors are (n, D) float32, codes (n, M) uint8, words (M, K, D) float32 for additive codebooks and (M, K, D/M)
 for product codebooks, lookup tables (nq, M, 256) float32 where smaller always means closer. Bad arguments
 raise ``ValueError`` or ``TypeError``. Numba is imported, and kernels are compiled or loaded from the cache,
-at first use.
+at first use. How the scan works and how fast it is: docs/kernels.md.
 """
 
 from __future__ import annotations
@@ -19,24 +19,28 @@ from spdq_kernels.dispatch import (
     encode_product,
     product_tables,
     project,
-    scan,
     warmup,
 )
 from spdq_kernels.layout import pack_codes, unpack_codes
 from spdq_kernels.reference import WordProducts, word_products
+from spdq_kernels.row_filter import RowFilter
+from spdq_kernels.search import hamming_scan, range_scan, scan
 
 __all__ = [
     "BLOCK_ROWS",
     "MAX_ADDITIVE_WORDS",
     "TABLE_WORDS",
+    "RowFilter",
     "WordProducts",
     "additive_tables",
     "assign",
     "encode_additive",
     "encode_product",
+    "hamming_scan",
     "pack_codes",
     "product_tables",
     "project",
+    "range_scan",
     "scan",
     "unpack_codes",
     "warmup",

@@ -26,18 +26,18 @@ from spdq_kernels import __version__
 numba_settings: Any = _config  # a module that fills itself while it runs, which type checkers cannot follow
 
 
-def private_directory() -> Path | None:
+def private_directory(level: str) -> Path | None:
     """Return ``<cache home>/spdq/numba/<key>``, made if need be; None and a warning if it cannot be used.
 
-    The cache home is ``$XDG_CACHE_HOME`` or ``~/.cache``. The key changes with our version, Numba's and the
-    source.
+    The cache home is ``$XDG_CACHE_HOME`` or ``~/.cache``. The key changes with our version, Numba's, the
+    source and the level of instructions the kernels are written for.
     """
     try:
         home = _cache_home()
         if home.stat().st_mode & stat.S_IWOTH:
             raise PermissionError(f"{home} is writable by everybody")
         directory = home
-        for name in ("spdq", "numba", _key()):
+        for name in ("spdq", "numba", _key(level)):
             directory /= name
             _make_private(directory)
         tempfile.TemporaryFile(dir=directory).close()
@@ -51,12 +51,11 @@ def private_directory() -> Path | None:
     return directory
 
 
-def discard() -> None:
-    """Delete the cached kernels: a file is torn. The next compilation fills an empty directory."""
-    directory = private_directory()
+def empty(directory: Path | None) -> None:
+    """Delete the cached kernels: a file is torn."""
     if directory is not None:
         shutil.rmtree(directory, ignore_errors=True)
-        private_directory()
+        _make_private(directory)
 
 
 @contextlib.contextmanager
@@ -77,9 +76,10 @@ def _cache_home() -> Path:
     return home.resolve()
 
 
-def _key() -> str:
-    source = Path(__file__).with_name("cpu.py").read_bytes()
-    return f"{__version__}-numba{numba_version}-{hashlib.sha256(source).hexdigest()[:16]}"
+def _key(level: str) -> str:
+    # A change in one file would not make Numba drop what it has cached of another.
+    source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
+    return f"{__version__}-numba{numba_version}-{level}-{hashlib.sha256(source).hexdigest()[:16]}"
 
 
 def _make_private(directory: Path) -> None:

@@ -15,7 +15,13 @@ BLOCK_ROWS = 256
 """Rows of one block of the scan layout."""
 
 TABLE_WORDS = 256
-"""Columns of every lookup table: with all 256 values of a byte present no code can read past its table."""
+"""Columns of a lookup table for 8-bit codes: with all values of a byte present no code can read past its table."""
+
+NIBBLE_WORDS = 16
+"""Columns of a lookup table for 4-bit codes."""
+
+MAX_ROWS = (1 << 32) - 1
+"""Most rows of one scan: a row and its distance share 64 bits."""
 
 MAX_CODEBOOKS = 256
 MAX_ADDITIVE_WORDS = 8192
@@ -23,6 +29,9 @@ MAX_ADDITIVE_WORDS = 8192
 
 LOWEST_DISTANCE = -1e36
 """Smallest table entry: no sum of MAX_CODEBOOKS such entries is -inf, hence none is NaN beside a +inf."""
+
+NO_BIT_DISTANCE = 2**31 - 1
+"""Stands where a filter leaves one query fewer rows than another; with float distances that is +inf."""
 
 MAX_THREADS = 256
 """Threads used at most, however many are asked for; no result depends on their number."""
@@ -56,13 +65,13 @@ def vectors(value: Any, name: str = "vectors", width: int | None = None) -> None
         raise ValueError(f"{name} must have {width} columns to match the words, not {value.shape[1]}")
 
 
-def words(value: Any) -> None:
-    """Check (M, K, d) float32 words, none of the three zero, M and K at most 256, in any memory layout."""
+def words(value: Any, bits: int = 8) -> None:
+    """Check (M, K, d) float32 words, none of the three zero, M at most 256 and K 2**bits, in any memory layout."""
     typed(value, "words", np.float32, 3)
     n_codebooks, n_words, dim = value.shape
-    if not (1 <= n_codebooks <= MAX_CODEBOOKS and 1 <= n_words <= TABLE_WORDS and dim >= 1):
+    if not (1 <= n_codebooks <= MAX_CODEBOOKS and 1 <= n_words <= 1 << bits and dim >= 1):
         raise ValueError(
-            f"words must be (M, K, d) with M in 1..{MAX_CODEBOOKS}, K in 1..{TABLE_WORDS}, d >= 1, "
+            f"words must be (M, K, d) with M in 1..{MAX_CODEBOOKS}, K in 1..{1 << bits}, d >= 1, "
             f"not {value.shape}"
         )
 
@@ -89,36 +98,67 @@ def word_products(half_norms: Any, products: Any, n_codebooks: int, n_words: int
         )
 
 
-def codes(value: Any) -> None:
-    """Check (n, M) uint8 codes with 1 <= M <= 256."""
+def code_bits(value: Any) -> None:
+    """Check the size of one code."""
+    if value not in (4, 8):
+        raise ValueError(f"bits must be 4 or 8, not {value!r}")
+
+
+def codes(value: Any, bits: Any = 8) -> None:
+    """Check (n, M) uint8 codes with 1 <= M <= 256, below 16 where they are of 4 bits."""
+    code_bits(bits)
     array(value, "codes", np.uint8, 2)
     if not 1 <= value.shape[1] <= MAX_CODEBOOKS:
         raise ValueError(f"codes must have 1..{MAX_CODEBOOKS} columns, not shape {value.shape}")
+    if bits == 4 and value.size and value.max() >= NIBBLE_WORDS:
+        raise ValueError(f"codes of 4 bits must be below {NIBBLE_WORDS}, not {value.max()}")
 
 
 def blocks(value: Any, n_rows: int) -> None:
-    """Check (ceil(n_rows / 256), M, 256) uint8 blocks."""
+    """Check (ceil(n_rows / 256), bytes, 256) uint8 blocks."""
     array(value, "blocks", np.uint8, 3)
     integer(n_rows, "n_rows", 0)
+    if n_rows > MAX_ROWS:
+        raise ValueError(f"n_rows must be at most {MAX_ROWS}, not {n_rows}: scan parts and merge them")
     n_blocks = -(-n_rows // BLOCK_ROWS)
-    n_codebooks = value.shape[1]
-    if value.shape != (n_blocks, n_codebooks, BLOCK_ROWS) or not 1 <= n_codebooks <= MAX_CODEBOOKS:
+    n_bytes = value.shape[1]
+    if value.shape != (n_blocks, n_bytes, BLOCK_ROWS) or not 1 <= n_bytes <= MAX_CODEBOOKS:
         raise ValueError(
             f"blocks of {n_rows} rows must have shape ({n_blocks}, M, {BLOCK_ROWS}) "
             f"with M in 1..{MAX_CODEBOOKS}, not {value.shape}"
         )
 
 
-def tables(value: Any, n_codebooks: int) -> None:
-    """Check (nq, n_codebooks, 256) float32 lookup tables: no NaN, nothing below LOWEST_DISTANCE."""
+def tables(value: Any, n_bytes: int) -> None:
+    """Check float32 lookup tables (nq, n_bytes, 256), or (nq, 2 * n_bytes or one less, 16) for 4-bit codes.
+
+    No NaN, nothing below LOWEST_DISTANCE.
+    """
     array(value, "tables", np.float32, 3)
-    if value.shape[1:] != (n_codebooks, TABLE_WORDS):
+    n_tables, n_words = value.shape[1:]
+    nibbles = n_words == NIBBLE_WORDS and n_tables in (2 * n_bytes - 1, 2 * n_bytes)
+    if not nibbles and (n_tables, n_words) != (n_bytes, TABLE_WORDS):
         raise ValueError(
-            f"tables must have shape (nq, {n_codebooks}, {TABLE_WORDS}) to match the blocks, "
-            f"not {value.shape}"
+            f"tables must have shape (nq, {n_bytes}, {TABLE_WORDS}) to match the blocks, "
+            f"or (nq, {2 * n_bytes}, {NIBBLE_WORDS}) where codes are of 4 bits, not {value.shape}"
         )
     if value.size and not value.min() >= LOWEST_DISTANCE:
         raise ValueError(f"tables must not contain NaN or entries below {LOWEST_DISTANCE:g}")
+
+
+def bit_queries(value: Any, n_bytes: int) -> None:
+    """Check (nq, n_bytes) uint8 packed bits."""
+    array(value, "queries", np.uint8, 2)
+    if value.shape[1] != n_bytes:
+        raise ValueError(f"queries must have {n_bytes} bytes to match the blocks, not {value.shape[1]}")
+
+
+def radius(value: Any) -> None:
+    """Check a number that is not NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"radius must be a number, not {type(value).__name__}")
+    if value != value:
+        raise ValueError("radius must not be NaN")
 
 
 def metric(value: Any) -> None:
@@ -127,13 +167,19 @@ def metric(value: Any) -> None:
         raise ValueError(f'metric must be "l2" or "ip", not {value!r}')
 
 
-def additive_metric(value: Any) -> None:
-    """Check a metric of additive tables, which have no term for the norm of the sum of words."""
-    metric(value)
-    if value == "l2":
-        raise ValueError(
-            'additive tables have no "l2" metric: it needs a byte for the norm of each item; use metric="ip"'
-        )
+def norms(value: Any, metric: str) -> None:
+    """Check the (K,) float32 squared norms a norm byte stands for; metric "l2" cannot do without."""
+    if value is None:
+        if metric == "l2":
+            raise ValueError(
+                'metric "l2" of additive codes needs norms: a byte of each item names its squared norm'
+            )
+        return
+    array(value, "norms", np.float32, 1)
+    if metric == "ip":
+        raise ValueError('norms are for metric "l2": an inner product has no use for them')
+    if not 1 <= len(value) <= TABLE_WORDS:
+        raise ValueError(f"norms must have 1..{TABLE_WORDS} entries, not {len(value)}")
 
 
 def integer(value: Any, name: str, lowest: int) -> None:

@@ -1,93 +1,67 @@
-"""The public functions: check the arguments, split the work over threads, run the kernels, merge.
+"""Tables, rotations and encoding: check the arguments, split the work over threads, run the kernels.
 
 Every result is the same for any number of threads and any batch size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spdq_kernels import contract
-from spdq_kernels.contract import BLOCK_ROWS, TABLE_WORDS
+from spdq_kernels.contract import TABLE_WORDS
 from spdq_kernels.reference import Floats, WordProducts, word_products
-
-Result = TypeVar("Result")
-
-ROWS_PER_THREAD = 1 << 17
-"""Fewest sums (rows times queries) worth a thread of their own: about half a millisecond of scanning."""
+from spdq_kernels.threads import pieces, run, workers
 
 VECTORS_PER_THREAD = 64
 """Fewest vectors to encode that are worth a thread of their own."""
 
 
-def product_tables(queries: Floats, words: Floats, metric: str, threads: int | None = None) -> Floats:
-    """Return the lookup tables (nq, M, 256) float32 of queries (nq, D) float32 for words (M, K, D/M) float32.
+def product_tables(
+    queries: Floats, words: Floats, metric: str, threads: int | None = None, *, bits: int = 8
+) -> Floats:
+    """Return the lookup tables (nq, M, 2**bits) float32 of queries (nq, D) float32 for words (M, K, D/M) float32.
 
     Smaller is closer: squared Euclidean distances for metric "l2", negated inner products for "ip", +inf in
-    columns K and above. Words may have any memory layout; columns ``(M, D/M, K)`` transposed back are taken
-    without a copy.
+    columns K and above. ``bits`` is 8, or 4 for at most 16 words a codebook. Words may have any memory layout;
+    columns ``(M, D/M, K)`` transposed back are taken without a copy.
+    """
+    contract.code_bits(bits)
+    contract.words(words, bits)
+    contract.metric(metric)
+    contract.vectors(queries, "queries", words.shape[0] * words.shape[2])
+    return _tables(queries, words, words.shape[2], metric == "l2", 1 << bits, threads)
+
+
+def additive_tables(
+    queries: Floats,
+    words: Floats,
+    metric: str,
+    norms: Floats | None = None,
+    threads: int | None = None,
+) -> Floats:
+    """Return the lookup tables of queries (nq, D) float32 for words (M, K, D) float32 that add up to an item.
+
+    Metric "ip": (nq, M, 256) float32, negated inner products. Metric "l2": (nq, M + 1, 256), squared Euclidean
+    distances: twice the negated inner products, and one table more for a byte that names the squared norm of the
+    item; ``norms`` (at most 256,) float32 are the squared norms it can name. Columns beyond are +inf.
     """
     contract.words(words)
     contract.metric(metric)
-    contract.vectors(queries, "queries", words.shape[0] * words.shape[2])
-    return _tables(queries, words, words.shape[2], metric == "l2", threads)
-
-
-def additive_tables(queries: Floats, words: Floats, metric: str, threads: int | None = None) -> Floats:
-    """Return the lookup tables (nq, M, 256) float32 of queries (nq, D) float32 for words (M, K, D) float32.
-
-    Negated inner products, +inf in columns K and above. Metric "l2" is refused: it needs the norms of the
-    items.
-    """
-    contract.words(words)
-    contract.additive_metric(metric)
+    contract.norms(norms, metric)
     contract.vectors(queries, "queries", words.shape[2])
-    return _tables(queries, words, 0, False, threads)
-
-
-def scan(
-    tables: Floats, blocks: NDArray[np.uint8], n_rows: int, k: int, threads: int | None = None
-) -> tuple[Floats, NDArray[np.int64]]:
-    """Return distances (nq, k') float32 and rows (nq, k') int64 of the k' = min(k, n_rows) nearest rows.
-
-    A distance is the float32 sum of a row's entries of tables (nq, M, 256) float32, added in the order of the
-    codebooks. blocks is ``pack_codes`` of the codes. The order is (distance, row): equal for any number of
-    threads, and a smaller k gives the beginning of the same list.
-    """
-    contract.blocks(blocks, n_rows)
-    contract.tables(tables, blocks.shape[1])
-    contract.integer(k, "k", 1)
-    n_rows = int(n_rows)
-    k = min(int(k), n_rows)
-    n_queries, n_blocks = len(tables), len(blocks)
-    if n_queries == 0 or k == 0:
-        return np.empty((n_queries, k), np.float32), np.empty((n_queries, k), np.int64)
-    workers = _workers(threads, n_queries * n_blocks * BLOCK_ROWS, ROWS_PER_THREAD)
-    kernel = _kernel("scan")
-    tables, blocks = _read_only(tables), _read_only(blocks)
-
-    def part(queries: slice, block_range: slice) -> tuple[Floats, NDArray[np.int64]]:
-        width = min(k, min(block_range.stop * BLOCK_ROWS, n_rows) - block_range.start * BLOCK_ROWS)
-        count = queries.stop - queries.start
-        distances, rows = np.empty((count, width), np.float32), np.empty((count, width), np.int64)
-        kernel(tables[queries], blocks, n_rows, block_range.start, block_range.stop, distances, rows)
-        return distances, rows
-
-    if n_queries >= workers:
-        parts = _run(lambda queries: part(queries, slice(0, n_blocks)), _pieces(n_queries, workers))
-        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
-    parts = _run(lambda block_range: part(slice(0, n_queries), block_range), _pieces(n_blocks, workers))
-    distances = np.concatenate([p[0] for p in parts], axis=1)
-    rows = np.concatenate([p[1] for p in parts], axis=1)
-    # The parts stand in row order, each sorted: a stable sort by distance sorts by (distance, row).
-    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    products = _tables(queries, words, 0, False, TABLE_WORDS, threads)
+    if norms is None:
+        return products
+    n_queries, n_codebooks, n_words = len(queries), *words.shape[:2]
+    tables = np.full((n_queries, n_codebooks + 1, TABLE_WORDS), np.inf, np.float32)
+    np.multiply(products[:, :, :n_words], np.float32(2), out=tables[:, :n_codebooks, :n_words])
+    origin = np.zeros((1, 1, words.shape[2]), np.float32)
+    squares = _tables(queries, origin, 0, True, 1, threads)
+    np.add(squares[:, 0], norms, out=tables[:, n_codebooks, : len(norms)])
+    return tables
 
 
 def project(vectors: Floats, matrix: Floats, threads: int | None = None) -> Floats:
@@ -98,7 +72,7 @@ def project(vectors: Floats, matrix: Floats, threads: int | None = None) -> Floa
     contract.array(matrix, "matrix", np.float32, 2)
     contract.vectors(vectors, width=matrix.shape[0])
     result = np.empty((len(vectors), matrix.shape[1]), np.float32)
-    _by_rows("project", vectors, (_read_only(matrix),), result, threads)
+    _by_rows("project", vectors, (read_only(matrix),), result, threads)
     return result
 
 
@@ -113,7 +87,7 @@ def assign(vectors: Floats, centres: Floats, threads: int | None = None) -> NDAr
         raise ValueError(f"centres must not be empty, not shape {centres.shape}")
     contract.vectors(vectors, width=centres.shape[1])
     result = np.empty(len(vectors), np.int64)
-    _by_rows("assign", vectors, (_read_only(np.ascontiguousarray(centres.T)),), result, threads)
+    _by_rows("assign", vectors, (read_only(np.ascontiguousarray(centres.T)),), result, threads)
     return result
 
 
@@ -160,19 +134,44 @@ def encode_additive(
         return codes
     half_norms, pairs = word_products(words) if products is None else products
     contract.word_products(half_norms, pairs, n_codebooks, n_words)
-    shared = (_columns(words), _read_only(half_norms), _read_only(pairs), int(beam), int(sweeps))
+    shared = (_columns(words), read_only(half_norms), read_only(pairs), int(beam), int(sweeps))
     _by_rows("encode_additive", vectors, shared, codes, threads)
     return codes
 
 
 def warmup() -> None:
     """Compile every kernel, or load it from the cache."""
-    for name in ("tables", "scan", "project", "assign", "encode_additive"):
-        _kernel(name)
+    for name in (
+        "tables",
+        "scan",
+        "scan_range",
+        "gather",
+        "evaluate_rows",
+        "project",
+        "assign",
+        "encode_additive",
+    ):
+        compiled(name)
 
 
-def _tables(queries: Floats, words: Floats, step: int, squared: bool, threads: int | None) -> Floats:
-    result = np.full((len(queries), len(words), TABLE_WORDS), np.inf, np.float32)
+def compiled(name: str) -> Any:
+    """The kernel of that name; the first one imports Numba."""
+    from spdq_kernels import cpu
+
+    return cpu.compiled(name)
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A read-only view: kernels are compiled for this one type, be the array writable or a mapped file."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _tables(
+    queries: Floats, words: Floats, step: int, squared: bool, columns: int, threads: int | None
+) -> Floats:
+    result = np.full((len(queries), len(words), columns), np.inf, np.float32)
     _by_rows("tables", queries, (_columns(words), step, int(squared)), result, threads)
     return result
 
@@ -181,44 +180,11 @@ def _by_rows(
     name: str, vectors: Floats, shared: tuple[Any, ...], result: NDArray[Any], threads: int | None
 ) -> None:
     """Run a kernel that treats each vector by itself, a run of rows in each thread."""
-    workers = _workers(threads, len(vectors), VECTORS_PER_THREAD)
-    kernel = _kernel(name)
-    vectors = _read_only(vectors)
-    _run(lambda piece: kernel(vectors[piece], *shared, result[piece]), _pieces(len(vectors), workers))
-
-
-def _kernel(name: str) -> Any:
-    from spdq_kernels import cpu
-
-    return cpu.compiled(name)
+    count = workers(threads, len(vectors), VECTORS_PER_THREAD)
+    kernel = compiled(name)
+    vectors = read_only(vectors)
+    run(lambda piece: kernel(vectors[piece], *shared, result[piece]), pieces(len(vectors), count))
 
 
 def _columns(words: Floats) -> Floats:
-    return _read_only(np.ascontiguousarray(words.transpose(0, 2, 1)))
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A read-only view: kernels are compiled for this one type, be the array writable or a mapped file."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-def _workers(threads: int | None, work: int, least: int) -> int:
-    """Threads to use: those asked for, else as many as the cores and the work allow."""
-    count = contract.thread_count(threads)
-    return count if threads is not None else max(1, min(count, work // least))
-
-
-def _pieces(length: int, count: int) -> list[slice]:
-    """Cut range(length) into at most ``count`` runs of nearly equal length, none of them empty."""
-    bounds = [length * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in pairwise(bounds) if b > a]
-
-
-def _run(function: Callable[[slice], Result], pieces: list[slice]) -> list[Result]:
-    """Call the function on every piece, in threads if there are several; results in their order."""
-    if len(pieces) <= 1:
-        return [function(piece) for piece in pieces]
-    with ThreadPoolExecutor(len(pieces)) as pool:
-        return list(pool.map(function, pieces))
+    return read_only(np.ascontiguousarray(words.transpose(0, 2, 1)))

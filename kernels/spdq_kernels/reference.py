@@ -5,22 +5,25 @@ Same names and signatures as the public functions, without their checks; ``threa
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spdq_kernels.contract import BLOCK_ROWS, TABLE_WORDS, additive_words
+from spdq_kernels.contract import NO_BIT_DISTANCE, TABLE_WORDS, additive_words
 from spdq_kernels.layout import pack_codes, unpack_codes
+from spdq_kernels.row_filter import Allowed, row_filters
 
 __all__ = [
     "additive_tables",
     "assign",
     "encode_additive",
     "encode_product",
+    "hamming_scan",
     "pack_codes",
     "product_tables",
     "project",
+    "range_scan",
     "scan",
     "unpack_codes",
     "word_products",
@@ -45,10 +48,12 @@ def squared_distances(vectors: Floats, centres: Floats) -> Floats:
     return result
 
 
-def product_tables(queries: Floats, words: Floats, metric: str, threads: int | None = None) -> Floats:
-    """Return (nq, M, 256): each part of a query against the K words of its codebook, +inf beyond them."""
+def product_tables(
+    queries: Floats, words: Floats, metric: str, threads: int | None = None, *, bits: int = 8
+) -> Floats:
+    """Return (nq, M, 2**bits): each part of a query against the K words of its codebook, +inf beyond them."""
     n_codebooks, n_words, dim = words.shape
-    tables = np.full((len(queries), n_codebooks, TABLE_WORDS), np.inf, np.float32)
+    tables = np.full((len(queries), n_codebooks, 1 << bits), np.inf, np.float32)
     for m in range(n_codebooks):
         part = queries[:, m * dim : (m + 1) * dim]
         tables[:, m, :n_words] = (
@@ -57,28 +62,95 @@ def product_tables(queries: Floats, words: Floats, metric: str, threads: int | N
     return tables
 
 
-def additive_tables(queries: Floats, words: Floats, metric: str, threads: int | None = None) -> Floats:
-    """Return (nq, M, 256): the negated inner products of a query with all words, +inf beyond column K."""
+def additive_tables(
+    queries: Floats, words: Floats, metric: str, norms: Floats | None = None, threads: int | None = None
+) -> Floats:
+    """Return (nq, M, 256), +inf beyond column K: negated inner products of a query with all words; or, for "l2",
+    (nq, M + 1, 256): twice those, and the query's squared norm plus each value of the norm byte."""
     n_codebooks, n_words, _ = words.shape
-    tables = np.full((len(queries), n_codebooks, TABLE_WORDS), np.inf, np.float32)
+    tables = np.full((len(queries), n_codebooks + (metric == "l2"), TABLE_WORDS), np.inf, np.float32)
     for m in range(n_codebooks):
         tables[:, m, :n_words] = -project(queries, words[m].T)
+    if norms is not None:
+        tables[:, :n_codebooks, :n_words] *= 2
+        squares = squared_distances(queries, np.zeros((1, queries.shape[1]), np.float32))
+        tables[:, n_codebooks, : len(norms)] = squares + norms
     return tables
 
 
+def distances(tables: Floats, blocks: NDArray[np.uint8], n_rows: int) -> Floats:
+    """Return (nq, n_rows): the sums of table entries in float32, from +0 on in the order of the codebooks."""
+    codes = unpack_codes(blocks, n_rows, 8 if tables.shape[2] == TABLE_WORDS else 4)
+    sums = np.zeros((len(tables), n_rows), np.float32)
+    for m in range(tables.shape[1]):
+        sums += tables[:, m, codes[:, m]]
+    return sums
+
+
+def bit_distances(queries: NDArray[np.uint8], blocks: NDArray[np.uint8], n_rows: int) -> NDArray[np.int32]:
+    """Return (nq, n_rows) int32: the number of bits in which a row differs from a query."""
+    differing = queries[:, None, :] ^ unpack_codes(blocks, n_rows)
+    counts: NDArray[np.int32] = np.unpackbits(differing, axis=2).sum(axis=2, dtype=np.int32)
+    return counts
+
+
+def nearest(
+    found: NDArray[Any], k: int, allowed: Allowed, nothing: float
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return of distances (nq, n) the k' smallest allowed ones and their rows, in the order (distance, row)."""
+    n_queries, n_rows = found.shape
+    filters = row_filters(allowed, n_queries, n_rows)
+    counts = [n_rows if one is None else one.count for one in filters]
+    k = min(k, max(counts, default=n_rows))
+    distances = np.full((n_queries, k), nothing, found.dtype)
+    rows = np.full((n_queries, k), -1, np.int64)
+    for i, one in enumerate(filters):
+        candidates = np.arange(n_rows) if one is None else np.flatnonzero(one.mask())
+        best = candidates[np.argsort(found[i, candidates], kind="stable")[:k]]
+        distances[i, : len(best)], rows[i, : len(best)] = found[i, best], best
+    return distances, rows
+
+
 def scan(
-    tables: Floats, blocks: NDArray[np.uint8], n_rows: int, k: int, threads: int | None = None
+    tables: Floats,
+    blocks: NDArray[np.uint8],
+    n_rows: int,
+    k: int,
+    threads: int | None = None,
+    *,
+    allowed: Allowed = None,
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the k smallest sums of table entries and their rows, in the order (distance, row)."""
-    distances = np.empty((len(tables), n_rows), np.float32)
-    for start in range(0, n_rows, BLOCK_ROWS):
-        block, stop = blocks[start // BLOCK_ROWS], min(start + BLOCK_ROWS, n_rows)
-        sums = tables[:, 0, block[0]]
-        for m in range(1, block.shape[0]):
-            sums = sums + tables[:, m, block[m]]
-        distances[:, start:stop] = sums[:, : stop - start]
-    rows = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(distances, rows, axis=1), rows
+    """Return the k nearest allowed rows by ``distances``."""
+    return nearest(distances(tables, blocks, n_rows), k, allowed, np.inf)
+
+
+def hamming_scan(
+    queries: NDArray[np.uint8],
+    blocks: NDArray[np.uint8],
+    n_rows: int,
+    k: int,
+    threads: int | None = None,
+    *,
+    allowed: Allowed = None,
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the k nearest allowed rows by ``bit_distances``."""
+    return nearest(bit_distances(queries, blocks, n_rows), k, allowed, NO_BIT_DISTANCE)
+
+
+def range_scan(
+    tables: Floats,
+    blocks: NDArray[np.uint8],
+    n_rows: int,
+    radius: float,
+    threads: int | None = None,
+    *,
+    allowed: Allowed = None,
+) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
+    """Return all allowed rows nearer than the radius, query after query, each in the order (distance, row)."""
+    found, rows = nearest(distances(tables, blocks, n_rows), n_rows, allowed, np.inf)
+    inside = (found.astype(np.float64) < radius) & (rows >= 0)
+    limits = np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).astype(np.int64)
+    return limits, found[inside], rows[inside]
 
 
 def assign(vectors: Floats, centres: Floats, threads: int | None = None) -> NDArray[np.int64]:

@@ -21,8 +21,8 @@ assert "numba" not in sys.modules
 assert project(np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)).tolist() == [[3.0] * 4] * 2
 import numba
 assert numba.config.CACHE_DIR == "", numba.config.CACHE_DIR
-from spdq_kernels import cpu
-print(sum(cpu.project.stats.cache_hits.values()), end="")
+from spdq_kernels.cpu.tables import project
+print(sum(project.stats.cache_hits.values()), end="")
 """
 
 
@@ -140,10 +140,10 @@ assert numba.config.CACHE_DIR == "/theirs"
 """
     done = run(tmp_path, code)
     assert (done.returncode, done.stderr) == (0, "")
-    assert list(key(tmp_path).rglob("cpu.multiply-*.nbc"))
+    assert list(key(tmp_path).rglob("tables.multiply-*.nbc"))
 
 
 def test_without_the_compiler(tmp_path):
-    code = PROJECT.rpartition("from spdq_kernels import cpu")[0]
+    code = PROJECT.rpartition("from spdq_kernels.cpu")[0]
     done = run(tmp_path, code, NUMBA_DISABLE_JIT="1")
     assert (done.returncode, done.stderr) == (0, "")

@@ -18,6 +18,30 @@ def test_unpacking_gives_back_what_was_packed(n_rows, n_codebooks, seed):
     assert np.array_equal(unpack_codes(blocks, n_rows), codes)
 
 
+@settings(max_examples=25, deadline=None)
+@given(n_rows=st.integers(0, 600), n_codebooks=st.integers(1, 17), seed=st.integers(0, 99))
+def test_codes_of_4_bits(n_rows, n_codebooks, seed):
+    codes = np.random.default_rng(seed).integers(0, 16, (n_rows, n_codebooks), np.uint8)
+    blocks = pack_codes(codes, bits=4)
+    assert blocks.shape == (-(-n_rows // BLOCK_ROWS), -(-n_codebooks // 2), BLOCK_ROWS)
+    found = unpack_codes(blocks, n_rows, bits=4)
+    assert np.array_equal(found[:, :n_codebooks], codes)
+    assert not found[:, n_codebooks:].any()
+
+
+def test_the_first_of_two_codes_is_the_low_half():
+    assert pack_codes(np.array([[1, 2, 3]], np.uint8), bits=4)[0, :, 0].tolist() == [0x21, 0x03]
+
+
+def test_codes_of_another_size():
+    with pytest.raises(ValueError, match="bits must be 4 or 8, not 6"):
+        pack_codes(np.zeros((3, 2), np.uint8), bits=6)
+    with pytest.raises(ValueError, match="bits must be 4 or 8, not 16"):
+        unpack_codes(np.zeros((1, 2, 256), np.uint8), 3, bits=16)
+    with pytest.raises(ValueError, match="codes of 4 bits must be below 16, not 16"):
+        pack_codes(np.full((3, 2), 16, np.uint8), bits=4)
+
+
 def test_blocks_hold_row_by_codebook_and_zeros_behind():
     codes = np.arange(1, 601, dtype=np.uint16).astype(np.uint8).reshape(300, 2) | 1
     blocks = pack_codes(codes)

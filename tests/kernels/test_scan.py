@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spdq_kernels import contract, pack_codes, reference, scan
+from spdq_kernels import RowFilter, contract, pack_codes, reference, scan
 
 
-def make(seed, n_queries, n_rows, n_codebooks, whole_numbers=False):
+def make(seed, n_queries, n_rows, n_codebooks, whole_numbers=False, bits=8):
     """Random tables and codes; with whole numbers from a few values nearly every distance is a tie."""
     random = np.random.default_rng(seed)
-    tables = random.standard_normal((n_queries, n_codebooks, 256)).astype(np.float32)
+    tables = random.standard_normal((n_queries, n_codebooks, 1 << bits)).astype(np.float32)
     if whole_numbers:
         tables = np.rint(tables)
-    return tables, random.integers(0, 256, (n_rows, n_codebooks), np.uint8)
+    return tables, random.integers(0, 1 << bits, (n_rows, n_codebooks), np.uint8)
 
 
 def assert_same(found, expected):
@@ -26,22 +26,41 @@ def assert_same(found, expected):
         assert a.tobytes() == b.tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     seed=st.integers(0, 999),
     n_queries=st.integers(0, 5),
-    n_rows=st.integers(0, 1300),
+    n_rows=st.integers(0, 5000),
     n_codebooks=st.integers(1, 9),
+    bits=st.sampled_from([4, 8]),
     k=st.sampled_from([1, 2, 10, 100, 1299, 5000]),
     threads=st.sampled_from([1, 2, 3, 7, None]),
     whole_numbers=st.booleans(),
 )
-def test_equals_the_reference_bit_for_bit(seed, n_queries, n_rows, n_codebooks, k, threads, whole_numbers):
-    tables, codes = make(seed, n_queries, n_rows, n_codebooks, whole_numbers)
-    blocks = pack_codes(codes)
+def test_equals_the_reference_bit_for_bit(
+    seed, n_queries, n_rows, n_codebooks, bits, k, threads, whole_numbers
+):
+    tables, codes = make(seed, n_queries, n_rows, n_codebooks, whole_numbers, bits)
+    blocks = pack_codes(codes, bits)
     expected = reference.scan(tables, blocks, n_rows, k)
     assert_same(scan(tables, blocks, n_rows, k, threads), expected)
     assert expected[0].shape == (n_queries, min(k, n_rows))
+
+
+@pytest.mark.parametrize(("bits", "n_codebooks"), [(8, 1), (8, 8), (8, 16), (4, 1), (4, 7), (4, 16)])
+@pytest.mark.parametrize("k", [1, 10, 1000, 30_000])
+def test_more_rows_than_one_tile(bits, n_codebooks, k):
+    tables, codes = make(7, 3, 70_000, n_codebooks, bits=bits)
+    blocks = pack_codes(codes, bits)
+    expected = reference.scan(tables, blocks, 70_000, k)
+    for threads in (1, 3, 5):
+        assert_same(scan(tables, blocks, 70_000, k, threads), expected)
+
+
+def test_more_queries_than_one_group():
+    tables, codes = make(8, 150, 3000, 2)
+    blocks = pack_codes(codes)
+    assert_same(scan(tables, blocks, 3000, 5, 1), reference.scan(tables, blocks, 3000, 5))
 
 
 def test_reference_equals_plain_loops():
@@ -50,11 +69,88 @@ def test_reference_equals_plain_loops():
     for query in range(2):
         pairs = []
         for row, code in enumerate(codes):
-            total = tables[query, 0, code[0]]
-            for m in (1, 2):
+            total = np.float32(0)
+            for m in range(3):
                 total = np.float32(total + tables[query, m, code[m]])
             pairs.append((total, row))
         assert heapq.nsmallest(20, pairs) == list(zip(distances[query], rows[query], strict=True))
+
+
+def filters(n_rows, seed=0):
+    """Masks of all kinds: none, all, one row, every other row, few, most, a range."""
+    random = np.random.default_rng(seed)
+    rows = np.arange(n_rows)
+    return [
+        RowFilter(mask)
+        for mask in (
+            rows < 0,
+            rows >= 0,
+            rows == n_rows - 1,
+            rows % 2 == 0,
+            random.random(n_rows) < 0.003,
+            random.random(n_rows) < 0.9,
+            (rows >= n_rows // 3) & (rows < n_rows // 2),
+        )
+    ]
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("n_rows", [1, 255, 9000])
+@pytest.mark.parametrize("whole_numbers", [False, True])
+def test_filters(bits, n_rows, whole_numbers):
+    tables, codes = make(9, 4, n_rows, 5, whole_numbers, bits)
+    blocks = pack_codes(codes, bits)
+    for one in filters(n_rows):
+        for k in (1, 20, 9000):
+            expected = reference.scan(tables, blocks, n_rows, k, allowed=one)
+            for threads in (1, 3):
+                assert_same(scan(tables, blocks, n_rows, k, threads, allowed=one), expected)
+            assert expected[0].shape == (4, min(k, one.count))
+
+
+@pytest.mark.parametrize("n_rows", [1, 9000])
+def test_a_filter_for_each_query(n_rows):
+    each = [*filters(n_rows), None, *filters(n_rows, seed=1)]
+    each.append(each[3])
+    tables, codes = make(10, len(each), n_rows, 3)
+    blocks = pack_codes(codes)
+    for k in (1, 50, 9000):
+        expected = reference.scan(tables, blocks, n_rows, k, allowed=each)
+        assert_same(scan(tables, blocks, n_rows, k, 2, allowed=each), expected)
+        assert (expected[1][0] == -1).all()
+        assert np.isinf(expected[0][0]).all()
+
+
+@pytest.mark.parametrize("way", ["mask", "gather", "evaluate"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_each_way_to_filter(monkeypatch, way, bits):
+    from spdq_kernels import search
+
+    monkeypatch.setattr(search, "_way_to_filter", lambda *_: way)
+    tables, codes = make(11, 5, 9000, 6, bits=bits)
+    blocks = pack_codes(codes, bits)
+    for one in filters(9000):
+        for k in (3, 700):
+            expected = reference.scan(tables, blocks, 9000, k, allowed=one)
+            assert_same(scan(tables, blocks, 9000, k, 2, allowed=one), expected)
+
+
+def test_gathered_rows_are_kept_with_the_filter(monkeypatch):
+    from spdq_kernels import search
+
+    monkeypatch.setattr(search, "_way_to_filter", lambda *_: "gather")
+    tables, codes = make(12, 2, 9000, 4)
+    one, blocks = RowFilter(np.arange(9000) % 7 == 0), pack_codes(codes)
+    scan(tables, blocks, 9000, 3, allowed=one)
+    kept = one.compact
+    assert kept[1].rows.tolist() == list(range(0, 9000, 7))
+    assert np.array_equal(reference.unpack_codes(kept[1].blocks, one.count), codes[::7])
+    scan(tables, blocks, 9000, 3, allowed=one)
+    assert one.compact is kept
+    others = pack_codes(codes[::-1].copy())
+    assert_same(
+        scan(tables, others, 9000, 3, allowed=one), reference.scan(tables, others, 9000, 3, allowed=one)
+    )
 
 
 @pytest.mark.parametrize("whole_numbers", [False, True])
@@ -74,11 +170,62 @@ def test_equal_rows_come_in_their_order(threads):
     assert np.array_equal(rows, np.tile(np.arange(300), (2, 1)))
 
 
-def test_worst_order_of_rows():
-    tables = np.tile(np.arange(256, 0, -1, dtype=np.float32), (1, 1, 1))
-    codes = np.sort(np.random.default_rng(0).integers(0, 256, (2000, 1), np.uint8), axis=0)
+@pytest.mark.parametrize("k", [1, 50, 3000])
+def test_rows_sorted_from_far_to_near(k):
+    tables, codes = make(13, 1, 40_000, 3)
+    far_first = codes[np.argsort(-reference.distances(tables, pack_codes(codes), 40_000)[0])]
+    blocks = pack_codes(far_first)
+    assert_same(scan(tables, blocks, 40_000, k), reference.scan(tables, blocks, 40_000, k))
+
+
+def test_few_different_codes():
+    tables, codes = make(14, 3, 20, 4)
+    blocks = pack_codes(np.ascontiguousarray(np.tile(codes, (1000, 1))))
+    for k in (1, 999, 2500):
+        assert_same(scan(tables, blocks, 20_000, k), reference.scan(tables, blocks, 20_000, k))
+
+
+@pytest.mark.parametrize("scale", [1e-45, 1e-38, 1e-30, 1e30, 1e36])
+@pytest.mark.parametrize("shift", [0, 1, -0.9])
+def test_huge_and_tiny_entries(scale, shift):
+    random = np.random.default_rng(15)
+    tables = ((random.random((3, 8, 256)) + shift) * scale).astype(np.float32)
+    codes = random.integers(0, 256, (9000, 8), np.uint8)
     blocks = pack_codes(codes)
-    assert_same(scan(tables, blocks, 2000, 50), reference.scan(tables, blocks, 2000, 50))
+    assert_same(scan(tables, blocks, 9000, 40), reference.scan(tables, blocks, 9000, 40))
+
+
+def test_entries_much_larger_than_their_differences():
+    """Where rounding decides: the bound must allow for it."""
+    random = np.random.default_rng(16)
+    tables = (1e6 + random.random((3, 16, 256))).astype(np.float32)
+    codes = random.integers(0, 256, (9000, 16), np.uint8)
+    blocks = pack_codes(codes)
+    assert_same(scan(tables, blocks, 9000, 40), reference.scan(tables, blocks, 9000, 40))
+
+
+def test_one_entry_far_above_the_others():
+    tables, codes = make(17, 2, 9000, 4)
+    tables[:, :, 7] = 3e38
+    blocks = pack_codes(codes)
+    with np.errstate(over="ignore"):
+        assert_same(scan(tables, blocks, 9000, 9000), reference.scan(tables, blocks, 9000, 9000))
+
+
+def test_equal_tables():
+    tables, codes = make(18, 2, 9000, 4)
+    tables[:] = 0.1
+    blocks = pack_codes(codes)
+    assert_same(scan(tables, blocks, 9000, 30), reference.scan(tables, blocks, 9000, 30))
+
+
+def test_negative_zero_is_zero():
+    tables = np.zeros((1, 2, 256), np.float32)
+    tables[:, :, 1] = -0.0
+    codes = np.array([[0, 0], [1, 1], [0, 1], [1, 0]], np.uint8)
+    distances, rows = scan(tables, pack_codes(codes), 4, 4)
+    assert rows.tolist() == [[0, 1, 2, 3]]
+    assert not np.signbit(distances).any()
 
 
 def test_padding_and_infinite_entries():
@@ -137,6 +284,11 @@ def test_tables_with_entries_that_cannot_be_ordered(entry):
         ({"blocks": np.zeros((1, 2, 256), np.int8)}, TypeError, "blocks must have dtype uint8, not int8"),
         ({"blocks": np.zeros((1, 0, 256), np.uint8)}, ValueError, r"with M in 1..256, not \(1, 0, 256\)"),
         ({"n_rows": 257}, ValueError, r"blocks of 257 rows must have shape \(2, M, 256\)"),
+        ({"tables": np.zeros((1, 5, 16), np.float32)}, ValueError, r"or \(nq, 4, 16\) where codes are of 4"),
+        ({"n_rows": 1 << 32}, ValueError, "n_rows must be at most 4294967295, not 4294967296: scan parts"),
+        ({"allowed": np.ones(10, bool)}, ValueError, "allowed must be one filter or 1, one a query, not 10"),
+        ({"allowed": [np.ones(10, bool)]}, TypeError, "allowed must hold RowFilter or None, not ndarray"),
+        ({"allowed": RowFilter(np.ones(9, bool))}, ValueError, "allowed must be for 10 rows .* not 9"),
         ({"n_rows": -1}, ValueError, "n_rows must be at least 0, not -1"),
         ({"n_rows": 10.0}, TypeError, "n_rows must be an integer, not float"),
         ({"k": 0}, ValueError, "k must be at least 1, not 0"),

@@ -41,6 +41,30 @@ def test_additive_tables_equal_the_reference(seed, n_queries, n_codebooks, n_wor
     queries, words = normal(seed, n_queries, dim), normal(seed + 1, n_codebooks, n_words, dim)
     found = additive_tables(queries, words, "ip")
     assert found.tobytes() == reference.additive_tables(queries, words, "ip").tobytes()
+    norms = np.abs(normal(seed + 2, 256 if n_words > 2 else n_words))
+    found = additive_tables(queries, words, "l2", norms)
+    assert found.shape == (n_queries, n_codebooks + 1, 256)
+    assert found.tobytes() == reference.additive_tables(queries, words, "l2", norms).tobytes()
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_tables_of_4_bit_codes(metric):
+    queries, words = normal(7, 5, 12), normal(8, 3, 16, 4)
+    found = product_tables(queries, words, metric, bits=4)
+    assert found.shape == (5, 3, 16)
+    assert found.tobytes() == reference.product_tables(queries, words, metric, bits=4).tobytes()
+    assert np.array_equal(found, product_tables(queries, words, metric)[:, :, :16])
+
+
+def test_distances_by_a_norm_byte():
+    words, codes = normal(9, 3, 50, 12), np.random.default_rng(0).integers(0, 50, (20, 3))
+    items = sum(words[m, codes[:, m]] for m in range(3))
+    norms = (items**2).sum(axis=1)
+    queries = normal(10, 4, 12)
+    tables = additive_tables(queries, words, "l2", norms)
+    found = sum(tables[:, m, codes[:, m]] for m in range(3)) + tables[:, 3, :20]
+    expected = ((queries[:, None] - items) ** 2).sum(axis=2)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_values_are_distances():
@@ -106,7 +130,7 @@ def test_project_equals_the_reference(seed, n, dim, width):
             "queries must have 2 dimensions",
         ),
         (product_tables, normal(0, 2, 16)[:, ::2], normal(0, 2, 4, 4), "l2", ValueError, "C-contiguous"),
-        (additive_tables, normal(0, 2, 4), normal(0, 2, 4, 4), "l2", ValueError, 'no "l2" metric'),
+        (additive_tables, normal(0, 2, 4), normal(0, 2, 4, 4), "l2", ValueError, "codes needs norms"),
         (additive_tables, normal(0, 2, 4), normal(0, 2, 4, 4), None, ValueError, "not None"),
         (
             additive_tables,
@@ -121,6 +145,27 @@ def test_project_equals_the_reference(seed, n, dim, width):
 def test_bad_arguments(function, queries, words, metric, error, match):
     with pytest.raises(error, match=match):
         function(queries, words, metric)
+
+
+@pytest.mark.parametrize(
+    ("norms", "metric", "error", "match"),
+    [
+        (np.ones(257, np.float32), "l2", ValueError, r"norms must have 1..256 entries, not 257"),
+        (np.ones(0, np.float32), "l2", ValueError, "1..256 entries, not 0"),
+        (np.ones(3), "l2", TypeError, "norms must have dtype float32"),
+        (np.ones(3, np.float32), "ip", ValueError, 'norms are for metric "l2"'),
+    ],
+)
+def test_bad_norms(norms, metric, error, match):
+    with pytest.raises(error, match=match):
+        additive_tables(normal(0, 2, 4), normal(0, 2, 4, 4), metric, norms)
+
+
+def test_more_words_than_4_bits_can_name():
+    with pytest.raises(ValueError, match=r"K in 1..16, d >= 1, not \(2, 17, 4\)"):
+        product_tables(normal(0, 2, 8), normal(0, 2, 17, 4), "l2", bits=4)
+    with pytest.raises(ValueError, match="bits must be 4 or 8, not 5"):
+        product_tables(normal(0, 2, 8), normal(0, 2, 16, 4), "l2", bits=5)
 
 
 def test_a_matrix_of_another_width():

@@ -32,9 +32,9 @@ LONG = replace(
 
 @pytest.fixture(scope="module")
 def noisy():
-    """1,000 training rows whose labels nothing tells, so that training makes nothing better."""
-    dataset = made_dataset(1050).with_split(make_split(1050, np.arange(50), "seen", 0))
-    features = np.random.default_rng(3).normal(size=(2, 1050, 6)).astype(np.float32)
+    """2,500 training rows whose labels nothing tells, so that training makes nothing better."""
+    dataset = made_dataset(2600).with_split(make_split(2600, np.arange(100), "seen", 0))
+    features = np.random.default_rng(3).normal(size=(2, 2600, 6)).astype(np.float32)
     return replace(dataset, image_features=features[0], text_features=features[1])
 
 
@@ -63,8 +63,8 @@ def test_a_run_that_gets_no_better_stops(noisy, tmp_path):
     assert read_log(tmp_path / LOG) == log
     assert (model.training["steps"], model.training["rows"], model.training["validation_rows"]) == (
         350,
-        950,
-        50,
+        2375,
+        125,
     )
 
 

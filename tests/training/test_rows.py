@@ -28,7 +28,7 @@ def raw(data):
 @pytest.fixture(scope="module")
 def large():
     """Enough rows to validate."""
-    return made_dataset(1300, noise=2.0)
+    return made_dataset(3300, noise=2.0)
 
 
 def test_label_sets_are_runs_of_one_prefix():
@@ -209,15 +209,15 @@ def test_without_an_exclusive_set_batches_are_drawn_from_all(data):
 
 
 def test_few_rows_give_none_away(large):
-    few = large.with_split(make_split(1300, np.arange(301), "seen", 0))
-    enough = large.with_split(make_split(1300, np.arange(300), "seen", 0))
+    few = large.with_split(make_split(3300, np.arange(801), "seen", 0))
+    enough = large.with_split(make_split(3300, np.arange(800), "seen", 0))
     assert len(training_rows(few, DEFAULT, 0).validation) == 0
-    assert len(training_rows(enough, DEFAULT, 0).validation) == 50
+    assert len(training_rows(enough, DEFAULT, 0).validation) == 125
 
 
 def test_validation_rows_are_held_out(large):
     made, again, other = (training_rows(large, DEFAULT, seed) for seed in (0, 0, 1))
-    assert len(made.validation) == 52
+    assert len(made.validation) == 132
     both = np.concatenate([made.train, made.validation])
     np.testing.assert_array_equal(np.sort(both), large.split.train)
     np.testing.assert_array_equal(made.validation, again.validation)
@@ -226,10 +226,10 @@ def test_validation_rows_are_held_out(large):
 
 @pytest.mark.parametrize("text", ["features", "raw", "wide"])
 def test_nothing_is_fitted_on_rows_not_trained_on(text):
-    large = made_dataset(1030, text=text, every=40)
+    large = made_dataset(2570, text=text, every=40)
     made = training_rows(large, DEFAULT, 0)
-    assert len(made.validation) == 50
-    outside = np.setdiff1d(np.arange(1030), made.train)
+    assert len(made.validation) == 125
+    outside = np.setdiff1d(np.arange(2570), made.train)
     images, labels = large.image_features.copy(), large.labels.copy()
     images[outside] = 1e3
     labels[outside] = 1

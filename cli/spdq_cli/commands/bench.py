@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,13 @@ import click
 from spdq_cli.errors import note
 from spdq_cli.output import json_option, print_json
 
+SPEED_CASES = (
+    *("pq", "single", "cold", "fastscan", "equal-bytes", "bandwidth"),
+    *("filters", "order", "hamming", "avx2", "threads", "peers"),
+)
 
-@click.group(short_help="Measure retrieval quality.")
+
+@click.group(short_help="Measure retrieval quality and search speed.")
 def bench() -> None:
     """Measure what the documentation states."""
 
@@ -75,3 +81,65 @@ def retrieval(
         print_json([cell.to_json() for cell in cells])
     else:
         click.echo(table(cells))
+
+
+@bench.command(short_help="Race our searches against those of other libraries.")
+@click.option(
+    "--case",
+    "cases",
+    type=click.Choice(SPEED_CASES),
+    multiple=True,
+    help="Group of rows, may be repeated.  [default: all]",
+)
+@click.option(
+    "--rows",
+    "n_rows",
+    type=click.IntRange(min=10_000),
+    multiple=True,
+    help="Size of the collection, may be repeated.  [default: 100000, 1000000 and 10000000]",
+)
+@click.option("--repeats", type=click.IntRange(min=1), help="Turns of each race.  [default: 7]")
+@click.option(
+    "--quick", is_flag=True, help="Few rows, few turns: shows that all of it works, not how fast it is."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws the collection."
+)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Write speed.json and speed.md there.  [default: print only]",
+)
+@json_option
+def speed(
+    cases: tuple[str, ...],
+    n_rows: tuple[int, ...],
+    repeats: int | None,
+    quick: bool,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Time our searches and those of Faiss (extra "faiss") on the same codes, in turns, on one thread, and print one
+    table: the ratio first, beside it what it must be.
+
+    Every answer is checked before it is timed. Ten million rows take 3 GB of memory and half an hour; leave the
+    machine alone meanwhile.
+    """
+    from spdq_benchmarks.speed import results as defaults
+    from spdq_benchmarks.speed.benchmark import benchmark_speed
+    from spdq_benchmarks.speed.table import check_folder, table, write_report
+
+    if out is not None:
+        check_folder(out)
+    settings = defaults.QUICK if quick else defaults.Settings()
+    chosen = {"n_rows": n_rows, "cases": cases, "repeats": repeats}
+    given: dict[str, Any] = {name: value for name, value in chosen.items() if value}
+    report = benchmark_speed(replace(settings, seed=seed, **given), say=note)
+    if out is not None:
+        write_report(out, report)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        click.echo(table(report))

@@ -139,7 +139,8 @@ def info(file: Path, as_json: bool) -> None:
     "--development",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Leave the queries out and draw N others: settings chosen on these leave the first untouched.",
+    help="Leave the queries out and draw N others: settings chosen on these leave the first untouched. "
+    "[default: keep the queries]",
 )
 @_seed
 @json_option

@@ -1,0 +1,1 @@
+"""Search speed against peers, in one run: `spdq bench speed`."""

@@ -1,0 +1,9 @@
+"""The Numba kernels: no checks, no threads, no policy. ``dispatch`` and ``search`` have those, ``reference`` the
+definitions."""
+
+from __future__ import annotations
+
+from spdq_kernels.cpu import encode, gather, keys, pilot, ranges, scan, tables
+from spdq_kernels.cpu.compiler import compiled, names
+
+__all__ = ["compiled", "encode", "gather", "keys", "names", "pilot", "ranges", "scan", "tables"]

@@ -1,0 +1,27 @@
+"""What searching costs in nanoseconds, to choose between ways to filter. Measured (docs/kernels.md), not exact."""
+
+from __future__ import annotations
+
+from spdq_kernels.cpu.blocks import BYTES
+from spdq_kernels.cpu.simd import LEVEL
+
+_SCAN = {"avx512vbmi": 0.024, "avx512bw": 0.12, "avx2": 0.18, "ssse3": 0.35, "neon": 0.2, "generic": 1.0}
+_SCAN_SIMPLE = {
+    "avx512vbmi": 0.018,
+    "avx512bw": 0.018,
+    "avx2": 0.025,
+    "ssse3": 0.04,
+    "neon": 0.04,
+    "generic": 1.0,
+}
+GATHER = 0.035
+"""Gathering: a byte of code of each row, and four times that of each allowed one."""
+GATHERED_QUERY = 10_000.0
+"""A query on gathered rows, beside scanning them."""
+EVALUATE = 3.2
+"""Evaluating one byte of code of one row."""
+
+
+def scan_cost(kind: int) -> float:
+    """Scanning one byte of code of one row."""
+    return _SCAN[LEVEL] if kind == BYTES else _SCAN_SIMPLE[LEVEL]

@@ -1,0 +1,351 @@
+"""Searches: check the arguments, choose how filters are applied, split the work, run the kernels, merge.
+
+Every result is the same for any number of threads, any batch size and either way to filter.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spdq_kernels import contract
+from spdq_kernels.contract import BLOCK_ROWS, NIBBLE_WORDS, NO_BIT_DISTANCE
+from spdq_kernels.dispatch import compiled, read_only
+from spdq_kernels.reference import Floats
+from spdq_kernels.row_filter import Allowed, CompactBlocks, RowFilter, row_filters
+from spdq_kernels.threads import pieces, run, workers
+
+Rows = NDArray[np.int64]
+Found = tuple[Floats, Rows]
+
+BYTES_PER_THREAD = 1 << 24
+"""Fewest bytes of code, times queries, worth a thread of their own: half a millisecond of scanning."""
+
+RANGE_KEYS = 1 << 14
+"""Hits a range search has room for at first."""
+
+
+class Queries(NamedTuple):
+    """What all kinds of search ask: one entry a query in each array."""
+
+    tables: Floats
+    """(nq, M, K) float32, (nq, 0, 0) where codes are bits."""
+    bits: NDArray[np.uint8]
+    """(nq, bytes) uint8, (nq, 0) where they are not."""
+    kind: int
+    """BYTES, HALVES or BITS of ``spdq_kernels.cpu.blocks``."""
+
+    def take(self, chosen: slice | Rows) -> Queries:
+        """The queries of some places."""
+        return Queries(self.tables[chosen], self.bits[chosen], self.kind)
+
+    def __len__(self) -> int:
+        return len(self.tables)
+
+
+def scan(
+    tables: Floats,
+    blocks: NDArray[np.uint8],
+    n_rows: int,
+    k: int,
+    threads: int | None = None,
+    *,
+    allowed: Allowed = None,
+) -> Found:
+    """Return distances (nq, k') float32 and rows (nq, k') int64 of the k' nearest rows of each query.
+
+    A distance is the float32 sum, from +0 on, of a row's entries of tables (nq, M, 256) float32 in the order of the
+    codebooks, for 4-bit codes of tables (nq, M, 16). blocks is ``pack_codes`` of the codes. The order is
+    (distance, row): the same for any number of threads, and a smaller k gives the beginning of the same list.
+
+    k' = min(k, rows that may be returned). ``allowed`` says which may: one filter for all queries or one each; where
+    a query has fewer such rows than another, +inf and -1 fill up.
+    """
+    contract.blocks(blocks, n_rows)
+    contract.tables(tables, blocks.shape[1])
+    contract.integer(k, "k", 1)
+    filters = row_filters(allowed, len(tables), int(n_rows))
+    return _nearest(_table_queries(tables), blocks, int(n_rows), int(k), filters, threads)
+
+
+def hamming_scan(
+    queries: NDArray[np.uint8],
+    blocks: NDArray[np.uint8],
+    n_rows: int,
+    k: int,
+    threads: int | None = None,
+    *,
+    allowed: Allowed = None,
+) -> tuple[NDArray[np.int32], Rows]:
+    """Return the number of differing bits (nq, k') int32 and rows (nq, k') int64 of the k' nearest rows.
+
+    queries (nq, bytes) uint8 are packed bits, blocks ``pack_codes`` of such rows. Order, k' and ``allowed`` are those
+    of ``scan``; where a query has fewer rows, 2**31 - 1 and -1 fill up.
+    """
+    contract.blocks(blocks, n_rows)
+    contract.bit_queries(queries, blocks.shape[1])
+    contract.integer(k, "k", 1)
+    filters = row_filters(allowed, len(queries), int(n_rows))
+    distances, rows = _nearest(_bit_queries(queries), blocks, int(n_rows), int(k), filters, threads)
+    whole = np.where(rows < 0, np.float64(NO_BIT_DISTANCE), distances)
+    return whole.astype(np.int32), rows
+
+
+def range_scan(
+    tables: Floats,
+    blocks: NDArray[np.uint8],
+    n_rows: int,
+    radius: float,
+    threads: int | None = None,
+    *,
+    allowed: Allowed = None,
+) -> tuple[Rows, Floats, Rows]:
+    """Return all rows nearer than a radius: limits (nq + 1,) int64, distances (n,) float32, rows (n,) int64.
+
+    Those of query q are at limits[q] to limits[q + 1], in the order (distance, row). tables, blocks and ``allowed``
+    are those of ``scan``; a distance equal to the radius is outside.
+    """
+    contract.blocks(blocks, n_rows)
+    contract.tables(tables, blocks.shape[1])
+    contract.radius(radius)
+    filters = row_filters(allowed, len(tables), int(n_rows))
+    queries = _table_queries(tables)
+    limit = _radius_key(float(radius))
+
+    def part(query: int, block_range: slice) -> NDArray[np.uint64]:
+        return _range_keys(queries, query, blocks, int(n_rows), block_range, filters[query], limit)
+
+    n_queries, n_blocks = len(tables), len(blocks)
+    count = workers(threads, n_queries * blocks.size, BYTES_PER_THREAD)
+    if n_queries >= count:
+
+        def some(chosen: slice) -> list[NDArray[np.uint64]]:
+            return [part(query, slice(0, n_blocks)) for query in range(chosen.start, chosen.stop)]
+
+        keys = [found for parts in run(some, pieces(n_queries, count)) for found in parts]
+    else:
+        keys = [
+            np.concatenate([_NO_KEYS, *run(partial(part, query), pieces(n_blocks, count))])
+            for query in range(n_queries)
+        ]
+    sizes = np.array([0, *map(len, keys)], np.int64)
+    distances, rows = _decode(np.concatenate([np.sort(found) for found in keys] or [_NO_KEYS]))
+    return np.cumsum(sizes), distances, rows
+
+
+_NO_KEYS: NDArray[np.uint64] = np.empty(0, np.uint64)
+
+
+def _table_queries(tables: Floats) -> Queries:
+    kind = 0
+    if tables.shape[2] == NIBBLE_WORDS:
+        kind = 1
+        if tables.shape[1] % 2:
+            # The last byte has an empty half; 0 is the code there, and adds 0.
+            tables = np.concatenate([tables, np.zeros_like(tables[:, :1])], axis=1)
+    return Queries(read_only(tables), read_only(np.empty((len(tables), 0), np.uint8)), kind)
+
+
+def _bit_queries(queries: NDArray[np.uint8]) -> Queries:
+    return Queries(read_only(np.empty((len(queries), 0, 0), np.float32)), read_only(queries), 2)
+
+
+def _nearest(
+    queries: Queries,
+    blocks: NDArray[np.uint8],
+    n_rows: int,
+    k: int,
+    filters: list[RowFilter | None],
+    threads: int | None,
+) -> Found:
+    """The nearest rows of each query, filtered by whatever costs least."""
+    counts = [n_rows if one is None else one.count for one in filters]
+    k = min(k, max(counts, default=n_rows))
+    distances = np.full((len(queries), k), np.inf, np.float32)
+    rows = np.full((len(queries), k), -1, np.int64)
+    if distances.size == 0:
+        return distances, rows
+    together: list[int] = []
+    for one, chosen in _by_filter(filters).items():
+        way = "mask" if one is None else _way_to_filter(one, len(chosen), blocks, queries.kind)
+        if one is None or way == "mask":
+            together += chosen
+            continue
+        places = np.array(chosen)
+        if way == "gather":
+            gathered, of_row = _gathered(one, blocks)
+            found = _scan(queries.take(places), gathered, one.count, min(k, one.count), {}, threads)
+            distances[places, : found[0].shape[1]] = found[0]
+            rows[places, : found[0].shape[1]] = of_row[found[1]]
+        else:
+            distances[places], rows[places] = _evaluate_rows(queries.take(places), blocks, one, k, threads)
+    if len(together) == len(queries):
+        return _scan(queries, blocks, n_rows, k, dict(enumerate(filters)), threads)
+    if together:
+        masks = {i: filters[q] for i, q in enumerate(together)}
+        distances[together], rows[together] = _scan(
+            queries.take(np.array(together)), blocks, n_rows, k, masks, threads
+        )
+    return distances, rows
+
+
+def _by_filter(filters: list[RowFilter | None]) -> dict[RowFilter | None, list[int]]:
+    """The queries of each filter."""
+    chosen: dict[RowFilter | None, list[int]] = {}
+    for query, one in enumerate(filters):
+        chosen.setdefault(one, []).append(query)
+    return chosen
+
+
+def _way_to_filter(one: RowFilter, n_queries: int, blocks: NDArray[np.uint8], kind: int) -> str:
+    """The way that costs least: "mask", "gather" or "evaluate". Costs are nanoseconds measured (docs/kernels.md)."""
+    from spdq_kernels.cpu.cost import EVALUATE, GATHER, GATHERED_QUERY, scan_cost
+
+    n_bytes = blocks.shape[1]
+    a_row = scan_cost(kind) * n_bytes
+    is_gathered = one.compact is not None and one.compact[0] is blocks
+    costs = {
+        "mask": n_queries * one.n_blocks * BLOCK_ROWS * a_row,
+        "gather": (0 if is_gathered else (one.n_rows + 4 * one.count) * GATHER * n_bytes)
+        + n_queries * (one.count * a_row + GATHERED_QUERY),
+        "evaluate": n_queries * (one.count * EVALUATE * n_bytes + len(one.words)),
+    }
+    return min(costs, key=lambda way: costs[way])
+
+
+def _gathered(one: RowFilter, blocks: NDArray[np.uint8]) -> CompactBlocks:
+    """The blocks of the allowed rows, kept with the filter."""
+    with one.lock:
+        if one.compact is None or one.compact[0] is not blocks:
+            shape = (-(-one.count // BLOCK_ROWS), blocks.shape[1], BLOCK_ROWS)
+            made = CompactBlocks(np.zeros(shape, np.uint8), np.empty(one.count, np.int64))
+            flat = read_only(blocks.reshape(-1))
+            compiled("gather")(flat, blocks.shape[1], one.words, made.blocks.reshape(-1), made.rows)
+            one.compact = blocks, made
+        return one.compact[1]
+
+
+def _evaluate_rows(
+    queries: Queries, blocks: NDArray[np.uint8], one: RowFilter, k: int, threads: int | None
+) -> Found:
+    """The nearest of a filter's rows, one by one."""
+    distances, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    kernel, flat = compiled("evaluate_rows"), read_only(blocks.reshape(-1))
+
+    def part(chosen: slice) -> None:
+        some = queries.take(chosen)
+        kernel(*some, flat, blocks.shape[1], one.words, k, distances[chosen], rows[chosen])
+
+    count = workers(threads, len(queries) * one.count * blocks.shape[1], BYTES_PER_THREAD >> 6)
+    run(part, pieces(len(queries), count))
+    return distances, rows
+
+
+def _scan(
+    queries: Queries,
+    blocks: NDArray[np.uint8],
+    n_rows: int,
+    k: int,
+    filters: dict[int, RowFilter | None],
+    threads: int | None,
+    counters: NDArray[np.int64] | None = None,
+) -> Found:
+    """The k nearest rows of each query by one scan of all blocks, under the masks of those that have a filter."""
+    n_queries, (n_blocks, n_bytes, _) = len(queries), blocks.shape
+    distinct = list(dict.fromkeys(one for one in filters.values() if one is not None))
+    masks = np.stack([one.words for one in distinct]) if distinct else np.zeros((1, 4), np.uint64)
+    place = {one: i for i, one in enumerate(distinct)}
+    mask_of = np.full(n_queries, -1, np.int64)
+    for query, one in filters.items():
+        if one is not None:
+            mask_of[query] = place[one]
+    masks, mask_of = read_only(masks), read_only(mask_of)
+    kernel, flat = compiled("scan"), read_only(blocks.reshape(-1))
+
+    def part(chosen: slice, block_range: slice) -> Found:
+        size = (chosen.stop - chosen.start, k)
+        distances, rows = np.empty(size, np.float32), np.empty(size, np.int64)
+        kernel(
+            *queries.take(chosen),
+            flat,
+            n_bytes,
+            n_rows,
+            block_range.start,
+            block_range.stop,
+            masks,
+            mask_of[chosen],
+            k,
+            distances,
+            rows,
+            np.zeros(3, np.int64) if counters is None else counters,
+        )
+        return distances, rows
+
+    count = workers(threads, n_queries * blocks.size, BYTES_PER_THREAD)
+    if n_queries >= count:
+        parts = run(lambda chosen: part(chosen, slice(0, n_blocks)), pieces(n_queries, count))
+        return _joined(parts, axis=0)
+    parts = run(lambda block_range: part(slice(0, n_queries), block_range), pieces(n_blocks, count))
+    distances, rows = _joined(parts, axis=1)
+    order = np.lexsort((rows, rows < 0, distances))[:, :k]
+    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+
+def _joined(parts: list[Found], axis: int) -> Found:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([p[0] for p in parts], axis), np.concatenate([p[1] for p in parts], axis)
+
+
+def _radius_key(radius: float) -> np.uint64:
+    """The key below which lie the rows nearer than a radius: that of row 0 at the least float32 not below it."""
+    with np.errstate(over="ignore"):
+        nearest = np.float32(radius) + np.float32(0)
+    if float(nearest) < radius:
+        nearest = np.nextafter(nearest, np.float32(np.inf))
+    bits = int(nearest.view(np.uint32))
+    ordered = bits ^ 0xFFFFFFFF if bits >> 31 else bits | 1 << 31
+    return np.uint64(ordered << 32)
+
+
+def _decode(keys: NDArray[np.uint64]) -> Found:
+    """Distances (n,) float32 and rows (n,) int64 of keys."""
+    ordered = (keys >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(ordered >> 31 == 1, ordered ^ np.uint32(1 << 31), ~ordered)
+    return bits.view(np.float32), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def _range_keys(
+    queries: Queries,
+    query: int,
+    blocks: NDArray[np.uint8],
+    n_rows: int,
+    block_range: slice,
+    one: RowFilter | None,
+    limit: np.uint64,
+) -> NDArray[np.uint64]:
+    """The keys below the limit of the rows of some blocks, in no order; room is doubled when it runs out."""
+    kernel, flat = compiled("scan_range"), read_only(blocks.reshape(-1))
+    words = read_only(np.zeros(4, np.uint64) if one is None else one.words)
+    keys, size, block = np.empty(RANGE_KEYS, np.uint64), 0, block_range.start
+    while block < block_range.stop:
+        block, size = kernel(
+            queries.tables[query],
+            queries.kind,
+            flat,
+            blocks.shape[1],
+            n_rows,
+            block,
+            block_range.stop,
+            one is not None,
+            words,
+            limit,
+            keys,
+            size,
+        )
+        if block < block_range.stop:
+            keys = np.concatenate([keys, np.empty_like(keys)])
+    return keys[:size]
