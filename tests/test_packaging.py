@@ -27,6 +27,7 @@ def requirements(section: str, key: str) -> dict[str, Requirement]:
 CORE = requirements("options", "install_requires")
 DEMO = requirements("options.extras_require", "demo")
 FAISS = requirements("options.extras_require", "faiss")
+CUDA = requirements("options.extras_require", "cuda")
 DEV = requirements("options.extras_require", "dev")
 
 
@@ -82,4 +83,4 @@ def test_torch_is_pinned_to_the_version_the_pages_name():
 
 
 def test_dev_contains_what_tests_run():
-    assert {*DEMO, *FAISS} <= set(DEV)
+    assert {*DEMO, *FAISS, *CUDA} <= set(DEV)

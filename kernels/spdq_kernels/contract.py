@@ -14,6 +14,9 @@ import numpy as np
 BLOCK_ROWS = 256
 """Rows of one block of the scan layout."""
 
+CACHE_LINE = 64
+"""Bytes a processor reads at once."""
+
 TABLE_WORDS = 256
 """Columns of a lookup table for 8-bit codes: with all values of a byte present no code can read past its table."""
 

@@ -15,6 +15,12 @@ from spdq_kernels.contract import TABLE_WORDS
 from spdq_kernels.reference import Floats, WordProducts, word_products
 from spdq_kernels.threads import pieces, run, workers
 
+KERNELS = (
+    *("tables", "scan_bytes", "scan_halves", "scan_bits", "range_bytes", "range_halves", "gather"),
+    *("evaluate_rows", "project", "assign", "encode_additive"),
+)
+"""All that is called from outside the kernels."""
+
 VECTORS_PER_THREAD = 64
 """Fewest vectors to encode that are worth a thread of their own."""
 
@@ -141,16 +147,7 @@ def encode_additive(
 
 def warmup() -> None:
     """Compile every kernel, or load it from the cache."""
-    for name in (
-        "tables",
-        "scan",
-        "scan_range",
-        "gather",
-        "evaluate_rows",
-        "project",
-        "assign",
-        "encode_additive",
-    ):
+    for name in KERNELS:
         compiled(name)
 
 

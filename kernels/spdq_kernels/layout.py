@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spdq_kernels import contract
-from spdq_kernels.contract import BLOCK_ROWS
+from spdq_kernels.contract import BLOCK_ROWS, CACHE_LINE
 
 
 def pack_codes(codes: NDArray[np.uint8], bits: int = 8) -> NDArray[np.uint8]:
@@ -23,9 +23,19 @@ def pack_codes(codes: NDArray[np.uint8], bits: int = 8) -> NDArray[np.uint8]:
         codes = codes[:, ::2].copy()
         codes[:, : high.shape[1]] |= high
     n_rows, n_bytes = codes.shape
-    padded = np.zeros((-(-n_rows // BLOCK_ROWS) * BLOCK_ROWS, n_bytes), np.uint8)
+    n_blocks = -(-n_rows // BLOCK_ROWS)
+    padded = np.zeros((n_blocks * BLOCK_ROWS, n_bytes), np.uint8)
     padded[:n_rows] = codes
-    return np.ascontiguousarray(padded.reshape(-1, BLOCK_ROWS, n_bytes).transpose(0, 2, 1))
+    blocks = empty_blocks(n_blocks, n_bytes)
+    blocks[:] = padded.reshape(n_blocks, BLOCK_ROWS, n_bytes).transpose(0, 2, 1)
+    return blocks
+
+
+def empty_blocks(n_blocks: int, n_bytes: int) -> NDArray[np.uint8]:
+    """Room for blocks (n_blocks, n_bytes, 256) uint8 that begins on a cache line, where it is read fastest."""
+    room = np.empty(n_blocks * n_bytes * BLOCK_ROWS + CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % CACHE_LINE
+    return room[start : start + room.size - CACHE_LINE].reshape(n_blocks, n_bytes, BLOCK_ROWS)
 
 
 def unpack_codes(blocks: NDArray[np.uint8], n_rows: int, bits: int = 8) -> NDArray[np.uint8]:

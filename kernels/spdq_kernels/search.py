@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spdq_kernels import contract
 from spdq_kernels.contract import BLOCK_ROWS, NIBBLE_WORDS, NO_BIT_DISTANCE
 from spdq_kernels.dispatch import compiled, read_only
+from spdq_kernels.layout import empty_blocks
 from spdq_kernels.reference import Floats
 from spdq_kernels.row_filter import Allowed, CompactBlocks, RowFilter, row_filters
 from spdq_kernels.threads import pieces, run, workers
@@ -24,8 +25,20 @@ Found = tuple[Floats, Rows]
 BYTES_PER_THREAD = 1 << 24
 """Fewest bytes of code, times queries, worth a thread of their own: half a millisecond of scanning."""
 
+FIRST_RANK = 64
+"""Rank in the sample of the limit that a query tries after its first was too low; then four times that."""
+
 RANGE_KEYS = 1 << 14
 """Hits a range search has room for at first."""
+
+
+GROUP_QUERIES = 64
+"""Queries that scan a tile of codes in turn while it lies in the processor's cache, and ..."""
+GROUP_MEMORY = 1 << 26
+"""... the bytes of keys they may keep."""
+
+KINDS = ("bytes", "halves", "bits")
+"""What codes are made of: words of 8 bits, words of 4, or plain bits."""
 
 
 class Queries(NamedTuple):
@@ -36,7 +49,7 @@ class Queries(NamedTuple):
     bits: NDArray[np.uint8]
     """(nq, bytes) uint8, (nq, 0) where they are not."""
     kind: int
-    """BYTES, HALVES or BITS of ``spdq_kernels.cpu.blocks``."""
+    """Place in KINDS."""
 
     def take(self, chosen: slice | Rows) -> Queries:
         """The queries of some places."""
@@ -67,8 +80,7 @@ def scan(
     contract.blocks(blocks, n_rows)
     contract.tables(tables, blocks.shape[1])
     contract.integer(k, "k", 1)
-    filters = row_filters(allowed, len(tables), int(n_rows))
-    return _nearest(_table_queries(tables), blocks, int(n_rows), int(k), filters, threads)
+    return _nearest(_table_queries(tables), blocks, int(n_rows), int(k), allowed, threads)
 
 
 def hamming_scan(
@@ -88,8 +100,7 @@ def hamming_scan(
     contract.blocks(blocks, n_rows)
     contract.bit_queries(queries, blocks.shape[1])
     contract.integer(k, "k", 1)
-    filters = row_filters(allowed, len(queries), int(n_rows))
-    distances, rows = _nearest(_bit_queries(queries), blocks, int(n_rows), int(k), filters, threads)
+    distances, rows = _nearest(_bit_queries(queries), blocks, int(n_rows), int(k), allowed, threads)
     whole = np.where(rows < 0, np.float64(NO_BIT_DISTANCE), distances)
     return whole.astype(np.int32), rows
 
@@ -137,6 +148,7 @@ def range_scan(
 
 
 _NO_KEYS: NDArray[np.uint64] = np.empty(0, np.uint64)
+_NO_MASKS: NDArray[np.uint64] = read_only(np.zeros((1, 4), np.uint64))
 
 
 def _table_queries(tables: Floats) -> Queries:
@@ -154,41 +166,33 @@ def _bit_queries(queries: NDArray[np.uint8]) -> Queries:
 
 
 def _nearest(
-    queries: Queries,
-    blocks: NDArray[np.uint8],
-    n_rows: int,
-    k: int,
-    filters: list[RowFilter | None],
-    threads: int | None,
+    queries: Queries, blocks: NDArray[np.uint8], n_rows: int, k: int, allowed: Allowed, threads: int | None
 ) -> Found:
     """The nearest rows of each query, filtered by whatever costs least."""
+    if allowed is None:
+        return _scan(queries, blocks, n_rows, min(k, n_rows), [], threads)
+    filters = row_filters(allowed, len(queries), n_rows)
     counts = [n_rows if one is None else one.count for one in filters]
     k = min(k, max(counts, default=n_rows))
     distances = np.full((len(queries), k), np.inf, np.float32)
     rows = np.full((len(queries), k), -1, np.int64)
-    if distances.size == 0:
-        return distances, rows
-    together: list[int] = []
+    scanned: list[int] = []
     for one, chosen in _by_filter(filters).items():
         way = "mask" if one is None else _way_to_filter(one, len(chosen), blocks, queries.kind)
         if one is None or way == "mask":
-            together += chosen
+            scanned += chosen
             continue
-        places = np.array(chosen)
+        some = queries.take(np.array(chosen))
         if way == "gather":
             gathered, of_row = _gathered(one, blocks)
-            found = _scan(queries.take(places), gathered, one.count, min(k, one.count), {}, threads)
-            distances[places, : found[0].shape[1]] = found[0]
-            rows[places, : found[0].shape[1]] = of_row[found[1]]
+            found, places = _scan(some, gathered, one.count, min(k, one.count), [], threads)
+            distances[chosen, : found.shape[1]], rows[chosen, : found.shape[1]] = found, of_row[places]
         else:
-            distances[places], rows[places] = _evaluate_rows(queries.take(places), blocks, one, k, threads)
-    if len(together) == len(queries):
-        return _scan(queries, blocks, n_rows, k, dict(enumerate(filters)), threads)
-    if together:
-        masks = {i: filters[q] for i, q in enumerate(together)}
-        distances[together], rows[together] = _scan(
-            queries.take(np.array(together)), blocks, n_rows, k, masks, threads
-        )
+            distances[chosen], rows[chosen] = _evaluate_rows(some, blocks, one, k, threads)
+    if scanned:
+        some = queries.take(np.array(scanned))
+        masks = [filters[query] for query in scanned]
+        distances[scanned], rows[scanned] = _scan(some, blocks, n_rows, k, masks, threads)
     return distances, rows
 
 
@@ -220,8 +224,9 @@ def _gathered(one: RowFilter, blocks: NDArray[np.uint8]) -> CompactBlocks:
     """The blocks of the allowed rows, kept with the filter."""
     with one.lock:
         if one.compact is None or one.compact[0] is not blocks:
-            shape = (-(-one.count // BLOCK_ROWS), blocks.shape[1], BLOCK_ROWS)
-            made = CompactBlocks(np.zeros(shape, np.uint8), np.empty(one.count, np.int64))
+            shape = (-(-one.count // BLOCK_ROWS), blocks.shape[1])
+            made = CompactBlocks(empty_blocks(*shape), np.empty(one.count, np.int64))
+            made.blocks[-1:] = 0
             flat = read_only(blocks.reshape(-1))
             compiled("gather")(flat, blocks.shape[1], one.words, made.blocks.reshape(-1), made.rows)
             one.compact = blocks, made
@@ -249,49 +254,72 @@ def _scan(
     blocks: NDArray[np.uint8],
     n_rows: int,
     k: int,
-    filters: dict[int, RowFilter | None],
+    filters: list[RowFilter | None],
     threads: int | None,
     counters: NDArray[np.int64] | None = None,
 ) -> Found:
-    """The k nearest rows of each query by one scan of all blocks, under the masks of those that have a filter."""
+    """The k nearest rows of each query by one scan of all blocks, each under its mask if there are filters."""
     n_queries, (n_blocks, n_bytes, _) = len(queries), blocks.shape
-    distinct = list(dict.fromkeys(one for one in filters.values() if one is not None))
-    masks = np.stack([one.words for one in distinct]) if distinct else np.zeros((1, 4), np.uint64)
-    place = {one: i for i, one in enumerate(distinct)}
-    mask_of = np.full(n_queries, -1, np.int64)
-    for query, one in filters.items():
-        if one is not None:
-            mask_of[query] = place[one]
-    masks, mask_of = read_only(masks), read_only(mask_of)
-    kernel, flat = compiled("scan"), read_only(blocks.reshape(-1))
+    if n_queries == 0 or k == 0:
+        return np.empty((n_queries, k), np.float32), np.empty((n_queries, k), np.int64)
+    masks, mask_of = _masks(filters, n_queries)
+    kernel, flat = compiled(f"scan_{KINDS[queries.kind]}"), read_only(blocks.reshape(-1))
+    counted = np.zeros(3, np.int64) if counters is None else counters
+    group = max(1, min(GROUP_QUERIES, GROUP_MEMORY // (16 * k)))
 
     def part(chosen: slice, block_range: slice) -> Found:
-        size = (chosen.stop - chosen.start, k)
-        distances, rows = np.empty(size, np.float32), np.empty(size, np.int64)
-        kernel(
-            *queries.take(chosen),
-            flat,
-            n_bytes,
-            n_rows,
-            block_range.start,
-            block_range.stop,
-            masks,
-            mask_of[chosen],
-            k,
-            distances,
-            rows,
-            np.zeros(3, np.int64) if counters is None else counters,
-        )
+        n_chosen = chosen.stop - chosen.start
+        distances, rows = np.empty((n_chosen, k), np.float32), np.empty((n_chosen, k), np.int64)
+        is_short = np.empty(n_chosen, np.bool_)
+
+        def scan_group(start: int, stop: int, rank: int) -> None:
+            of_all = slice(chosen.start + start, chosen.start + stop)
+            kernel(
+                queries.tables[of_all],
+                queries.bits[of_all],
+                flat,
+                n_bytes,
+                n_rows,
+                block_range.start,
+                block_range.stop,
+                masks,
+                mask_of[of_all],
+                k,
+                rank,
+                distances[start:stop],
+                rows[start:stop],
+                is_short[start:stop],
+                counted,
+            )
+
+        for start in range(0, n_chosen, group):
+            scan_group(start, min(start + group, n_chosen), 0)
+        for query in np.flatnonzero(is_short):
+            # No row of a sample below rank k can be missed, so the rank rises until the scan needs no luck.
+            rank = FIRST_RANK
+            while is_short[query]:
+                scan_group(int(query), int(query) + 1, rank)
+                rank *= 4
         return distances, rows
 
     count = workers(threads, n_queries * blocks.size, BYTES_PER_THREAD)
     if n_queries >= count:
-        parts = run(lambda chosen: part(chosen, slice(0, n_blocks)), pieces(n_queries, count))
-        return _joined(parts, axis=0)
+        return _joined(run(lambda chosen: part(chosen, slice(0, n_blocks)), pieces(n_queries, count)), axis=0)
     parts = run(lambda block_range: part(slice(0, n_queries), block_range), pieces(n_blocks, count))
     distances, rows = _joined(parts, axis=1)
     order = np.lexsort((rows, rows < 0, distances))[:, :k]
     return np.take_along_axis(distances, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+
+def _masks(filters: list[RowFilter | None], n_queries: int) -> tuple[NDArray[np.uint64], Rows]:
+    """The words (n, 4 * blocks) of different filters, and which of them each query has, -1 for none."""
+    distinct = list(dict.fromkeys(one for one in filters if one is not None))
+    if not distinct:
+        return _NO_MASKS, read_only(np.full(n_queries, -1))
+    place = {one: i for i, one in enumerate(distinct)}
+    mask_of = np.array([-1 if one is None else place[one] for one in filters])
+    words = distinct[0].words[None] if len(distinct) == 1 else np.stack([one.words for one in distinct])
+    return read_only(words), read_only(mask_of)
 
 
 def _joined(parts: list[Found], axis: int) -> Found:
@@ -328,13 +356,12 @@ def _range_keys(
     limit: np.uint64,
 ) -> NDArray[np.uint64]:
     """The keys below the limit of the rows of some blocks, in no order; room is doubled when it runs out."""
-    kernel, flat = compiled("scan_range"), read_only(blocks.reshape(-1))
+    kernel, flat = compiled(f"range_{KINDS[queries.kind]}"), read_only(blocks.reshape(-1))
     words = read_only(np.zeros(4, np.uint64) if one is None else one.words)
     keys, size, block = np.empty(RANGE_KEYS, np.uint64), 0, block_range.start
     while block < block_range.stop:
         block, size = kernel(
             queries.tables[query],
-            queries.kind,
             flat,
             blocks.shape[1],
             n_rows,

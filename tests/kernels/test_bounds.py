@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from spdq_kernels import cpu
 from spdq_kernels.cpu import bounds, simd
+from spdq_kernels.cpu.blocks import Query
 
 
 def quantized(tables, limit):
-    """The bytes (M, K) and the largest sum for a limit; lowest and bound beside them."""
-    lowest, bound = np.empty(len(tables), np.float32), np.zeros(3)
-    small = np.empty(tables.size, np.uint8)
+    """A query with the bytes of its tables for a limit, and the largest sum that goes with it."""
     frozen = tables.copy()
     frozen.flags.writeable = False
-    cpu.compiled("find_lowest")(frozen, lowest, bound)
-    most = cpu.compiled("quantize")(0, frozen, lowest, np.float32(limit), bound, small)
-    return frozen, small, lowest, bound, most
+    lowest, small = np.empty(len(tables), np.float32), np.empty(tables.size, np.uint8)
+    query = Query(frozen, lowest, np.zeros(3), small, np.arange(1))
+    cpu.compiled("find_lowest")(query)
+    return query, cpu.compiled("quantize")(0, query, np.float32(limit))
 
 
 def plain(small, n_words):
@@ -53,13 +53,13 @@ def test_no_row_within_the_limit_is_filtered(seed, n_tables, n_words, scale, shi
         for m in range(n_tables):
             distances += tables[m, codes[:, m]]
     limit = np.sort(distances)[rank]
-    frozen, small, lowest, bound, most = quantized(tables, limit)
-    sums = np.minimum(plain(small, n_words)[np.arange(n_tables), codes].sum(axis=1), 255)
+    query, most = quantized(tables, limit)
+    sums = np.minimum(plain(query.small, n_words)[np.arange(n_tables), codes].sum(axis=1), 255)
     assert (sums[distances <= limit] <= most).all()
 
     nearer = np.sort(distances)[rank // 2]
-    most = cpu.compiled("tighten")(0, frozen, lowest, nearer, bound, small)
-    sums = np.minimum(plain(small, n_words)[np.arange(n_tables), codes].sum(axis=1), 255)
+    most = cpu.compiled("tighten")(0, query, nearer)
+    sums = np.minimum(plain(query.small, n_words)[np.arange(n_tables), codes].sum(axis=1), 255)
     assert (sums[distances <= nearer] <= most).all()
 
 
@@ -69,26 +69,26 @@ def test_the_filter_keeps_most_rows_out():
     codes = random.integers(0, 256, (20_000, 8))
     distances = tables[np.arange(8), codes].sum(axis=1, dtype=np.float32)
     limit = np.sort(distances)[100]
-    _, small, _, _, most = quantized(tables, limit)
-    sums = plain(small, 256)[np.arange(8), codes].sum(axis=1)
+    query, most = quantized(tables, limit)
+    sums = plain(query.small, 256)[np.arange(8), codes].sum(axis=1)
     assert 101 <= (sums <= most).sum() <= 150
 
 
 def test_without_a_limit_everything_passes():
-    _, small, _, _, most = quantized(np.ones((2, 16), np.float32), np.inf)
+    query, most = quantized(np.ones((2, 16), np.float32), np.inf)
     assert most == bounds.EVERYTHING
-    assert not small.any()
+    assert not query.small.any()
 
 
 def test_a_limit_nothing_reaches():
     tables = np.ones((2, 16), np.float32)
     tables[:, 3] = 2
-    _, small, _, _, most = quantized(tables, 1.5)
-    assert plain(small, 16)[:, 3].tolist() == [255, 255]
+    query, most = quantized(tables, 1.5)
+    assert plain(query.small, 16)[:, 3].tolist() == [255, 255]
     assert most == 254
 
 
 @pytest.mark.parametrize("entry", [np.inf])
 def test_tables_of_infinite_entries(entry):
-    _, small, _, _, _ = quantized(np.full((2, 16), entry, np.float32), 7.0)
-    assert (plain(small, 16) == 255).all()
+    query, _ = quantized(np.full((2, 16), entry, np.float32), 7.0)
+    assert (plain(query.small, 16) == 255).all()

@@ -93,7 +93,8 @@ def test_ties_everywhere_come_in_the_order_of_rows():
 @pytest.mark.parametrize(
     ("n_queries", "n_codebooks", "bits"), [(2, 8, 8), (2, 19, 8), (1, 33, 8), (2, 131, 4), (1, 16, 4)]
 )
-def test_more_tables_than_shared_memory_holds(n_queries, n_codebooks, bits):
+def test_more_tables_than_shared_memory_holds(monkeypatch, n_queries, n_codebooks, bits):
+    monkeypatch.setattr(codes, "TEAMS", 1)  # one team takes two steps
     assert_exact(*make(1, n_queries, 900, n_codebooks, bits), 900, 9)
 
 
@@ -137,6 +138,7 @@ def test_a_k_beyond_one_pass(monkeypatch):
     tables, blocks = make(5, 3, 600, 2, whole_numbers=True)
     few = RowFilter(np.arange(600) % 25 == 3)  # 24 rows: the second pass finds some, the third none
     assert_exact(tables, blocks, 600, 50, [None, few, None])
+    assert_exact(np.zeros((1, 2, 256), np.float32), blocks, 600, 40)  # the next pass starts at the next row
 
 
 @pytest.mark.parametrize("k", [60, 61, 1000])

@@ -52,11 +52,3 @@ def test_select_and_sort(size, order):
 
 def test_sorting_nothing():
     cpu.compiled("sort")(np.empty(0, np.uint64), 0)
-
-
-def test_the_smallest_are_kept_in_order():
-    values = np.random.default_rng(0).standard_normal(50).astype(np.float32)
-    smallest = np.full(7, np.inf, np.float32)
-    for value in values:
-        cpu.compiled("keep_smallest")(smallest, 7, value)
-    assert np.array_equal(smallest, np.sort(values)[:7])

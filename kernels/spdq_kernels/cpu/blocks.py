@@ -3,21 +3,70 @@
 Codes are flat, ``[block][byte][256]``. Three kinds share every scan: bytes (one table of 256 entries a byte), halves
 (two tables of 16) and bits (the distance is the number of differing bits; the "small table" of a byte is the
 query's own byte).
+
+Hot code takes addresses: an array handed to a function is seven arguments, and one that goes through an inlined
+function is counted in and out of use for every block.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
-from numba import float32, int64, uint8
+from numba import boolean, float32, float64, int64, types, uint8, uint64
 
 from spdq_kernels.contract import BLOCK_ROWS
-from spdq_kernels.cpu.compiler import inlined, kernel, read, write
-from spdq_kernels.cpu.simd import add, differing_bits, load, load_byte, load_int, lookup16, lookup256, repeat
+from spdq_kernels.cpu.compiler import inlined, read, write
+from spdq_kernels.cpu.simd import (
+    add,
+    count_bits,
+    differing_bits,
+    load,
+    load_byte,
+    load_float,
+    load_int,
+    lookup16,
+    lookup256,
+    repeat,
+)
 
 BYTES, HALVES, BITS = 0, 1, 2
 GROUP_ROWS = 64
 SMALL_WIDTH = (256, 32, 1)
 """Bytes of small tables for each byte of code, by kind."""
+
+
+class Rows(NamedTuple):
+    """The rows to scan."""
+
+    codes: Any
+    """(blocks * bytes * 256,) uint8."""
+    n_bytes: int
+    n_rows: int
+    is_masked: bool
+    """Whether only rows whose bit is set in ``words`` may be returned."""
+    words: Any
+    """(4 * blocks,) uint64."""
+
+
+class Query(NamedTuple):
+    """One query: its tables (M, K) float32, and what ``bounds`` and ``scan`` make of them."""
+
+    tables: Any
+    lowest: Any
+    """(M,) float32."""
+    bound: Any
+    """(3,) float64."""
+    small: Any
+    """(bytes * width,) uint8."""
+    order: Any
+    """(bytes,) int64: the bytes of a code, those that tell most first."""
+
+
+ROWS: Any = types.NamedTuple((read(uint8, 1), int64, int64, boolean, read(uint64, 1)), Rows)
+QUERY: Any = types.NamedTuple(
+    (read(float32, 2), write(float32, 1), write(float64, 1), write(uint8, 1), write(int64, 1)), Query
+)
 
 
 @inlined
@@ -55,24 +104,27 @@ def add_bytes(small, kind, order, start, stop, at, sums):  # type: ignore[no-unt
     return sum0, sum1, sum2, sum3
 
 
-@kernel(read(uint8, 1), int64, int64, read(float32, 2), write(uint8, 1), int64, returns=float32)
-def distance(codes, at, n_bytes, tables, small, kind):  # type: ignore[no-untyped-def]
-    """The exact distance of the row whose first byte lies at an offset: float32 additions in the codebooks' order."""
+@inlined
+def distance(code, n_bytes, kind, tables, small):  # type: ignore[no-untyped-def]
+    """The exact distance of the row whose first byte lies at an address: float32 additions in the codebooks' order."""
     total = np.float32(0)
     if kind == BYTES:
         for byte in range(n_bytes):
-            total += tables[byte, codes[at + byte * BLOCK_ROWS]]
+            total += load_float(tables, byte * 256 + load_byte(code + byte * BLOCK_ROWS))
     elif kind == HALVES:
         for byte in range(n_bytes):
-            code = codes[at + byte * BLOCK_ROWS]
-            total += tables[2 * byte, code & 15]
-            total += tables[2 * byte + 1, code >> 4]
+            both = load_byte(code + byte * BLOCK_ROWS)
+            total += load_float(tables, byte * 32 + (both & 15))
+            total += load_float(tables, byte * 32 + 16 + (both >> 4))
     else:
         bits = np.int64(0)
         for byte in range(n_bytes):
-            differing = np.int64(small[byte] ^ codes[at + byte * BLOCK_ROWS])
-            differing -= (differing >> 1) & 0x55
-            differing = (differing & 0x33) + ((differing >> 2) & 0x33)
-            bits += (differing + (differing >> 4)) & 0x0F
+            bits += count_bits(np.uint64(load_byte(small + byte) ^ load_byte(code + byte * BLOCK_ROWS)))
         total = np.float32(bits)
     return total
+
+
+@inlined
+def address(array):  # type: ignore[no-untyped-def]
+    """Where an array's entries lie."""
+    return np.int64(array.ctypes.data)

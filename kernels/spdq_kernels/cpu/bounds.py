@@ -13,10 +13,10 @@ and the sum of bytes is at most reach * scale. With scale = 254 / reach no sum o
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, float64, int64, uint8
+from numba import float32, float64, int64
 
-from spdq_kernels.cpu.blocks import BITS
-from spdq_kernels.cpu.compiler import kernel, read, write
+from spdq_kernels.cpu.blocks import BITS, QUERY
+from spdq_kernels.cpu.compiler import kernel
 from spdq_kernels.cpu.simd import DIFFERENCES
 
 BASE, SLACK, SCALE = 0, 1, 2
@@ -29,9 +29,10 @@ _LARGEST = 1e300
 _COARSE = 160
 
 
-@kernel(read(float32, 2), write(float32, 1), write(float64, 1))
-def find_lowest(tables, lowest, bound):  # type: ignore[no-untyped-def]
-    """lowest (M,) = the smallest entry of each of tables (M, K), K a multiple of 16; sets base and slack."""
+@kernel(QUERY)
+def find_lowest(query):  # type: ignore[no-untyped-def]
+    """Set the lowest entry of each table, K a multiple of 16, and base and slack of the bound."""
+    tables, bound = query.tables, query.bound
     n_tables, n_words = tables.shape
     lanes = np.empty(_LANES, np.float32)
     bound[BASE] = bound[SLACK] = 0.0
@@ -45,40 +46,41 @@ def find_lowest(tables, lowest, bound):  # type: ignore[no-untyped-def]
         least = lanes[0]
         for lane in range(1, _LANES):
             least = min(least, lanes[lane])
-        lowest[m] = least
+        query.lowest[m] = least
         bound[BASE] += np.float64(least)
         bound[SLACK] += abs(np.float64(least))
     bound[SLACK] *= n_tables * 2.0**-23
 
 
-@kernel(write(float64, 1), float32, int64, returns=float64)
-def reach(bound, limit, n_tables):  # type: ignore[no-untyped-def]
+@kernel(QUERY, float32, returns=float64)
+def reach(query, limit):  # type: ignore[no-untyped-def]
     """The largest S - base of a row whose distance is at most the limit."""
-    return (np.float64(limit) - bound[BASE] + bound[SLACK]) / (1 - n_tables * 2.0**-23)
+    slack = 1 - len(query.tables) * 2.0**-23
+    return (np.float64(limit) - query.bound[BASE] + query.bound[SLACK]) / slack
 
 
-@kernel(
-    int64, read(float32, 2), write(float32, 1), float32, write(float64, 1), write(uint8, 1), returns=int64
-)
-def quantize(kind, tables, lowest, limit, bound, small):  # type: ignore[no-untyped-def]
-    """small (M * K,) = the bytes of tables (M, K) for rows up to a limit; returns the largest sum of such a row.
+@kernel(int64, QUERY, float32, returns=int64)
+def quantize(kind, query, limit):  # type: ignore[no-untyped-def]
+    """Make the bytes for rows up to a limit; returns the largest sum of such a row.
 
-    Of kind BITS ``small`` is the query and stays: its sums are distances. Levels that look up
-    in 16 bytes get tables of 256 entries as differences (see ``simd.lookup256``).
+    Of kind BITS ``small`` is the query and stays: its sums are distances. Levels that look up in 16 bytes get tables of
+    256 entries as differences (see ``simd.lookup256``).
     """
     if kind == BITS:
         return np.int64(min(limit, np.float32(EVERYTHING)))
-    n_tables, n_words = tables.shape
+    small = query.small
+    n_tables, n_words = query.tables.shape
     if limit == np.inf:
-        small[: n_tables * n_words] = 0
-        bound[SCALE] = 0.0
+        small[:] = 0
+        query.bound[SCALE] = 0.0
         return EVERYTHING
-    farthest = reach(bound, limit, n_tables)
+    farthest = reach(query, limit)
     # Where nothing can be as near as the limit, every entry above the lowest becomes 255.
     scale = min(254 * _SAFETY / farthest, _LARGEST) if farthest > 0 else _LARGEST
-    bound[SCALE] = scale
+    query.bound[SCALE] = scale
     for m in range(n_tables):
-        entries, place, least = tables[m], small[m * n_words : (m + 1) * n_words], np.float64(lowest[m])
+        entries, place = query.tables[m], small[m * n_words : (m + 1) * n_words]
+        least = np.float64(query.lowest[m])
         for word in range(n_words):
             steps = (np.float64(entries[word]) - least) * scale
             # Infinite entries and, where all of a table are infinite, NaN become 255.
@@ -90,15 +92,13 @@ def quantize(kind, tables, lowest, limit, bound, small):  # type: ignore[no-unty
     return 254
 
 
-@kernel(
-    int64, read(float32, 2), write(float32, 1), float32, write(float64, 1), write(uint8, 1), returns=int64
-)
-def tighten(kind, tables, lowest, limit, bound, small):  # type: ignore[no-untyped-def]
+@kernel(int64, QUERY, float32, returns=int64)
+def tighten(kind, query, limit):  # type: ignore[no-untyped-def]
     """The largest sum of a row up to a lower limit; the bytes are made anew where they have become too coarse."""
-    if kind != BITS and bound[SCALE] > 0.0:
-        steps = reach(bound, limit, len(tables)) * bound[SCALE]
+    if kind != BITS and query.bound[SCALE] > 0.0:
+        steps = reach(query, limit) * query.bound[SCALE]
         # A hair more, for the roundings of scale and product.
         largest = np.int64(max(min(steps * (1 + 2.0**-30), 254.0), 0.0))
         if largest >= _COARSE:
             return largest
-    return quantize(kind, tables, lowest, limit, bound, small)
+    return quantize(kind, query, limit)

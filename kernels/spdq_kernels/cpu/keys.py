@@ -7,7 +7,7 @@ Distances are never -0 (sums start from +0) and never NaN.
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int64, uint64
+from numba import int64, uint64
 
 from spdq_kernels.cpu.compiler import inlined, kernel, write
 from spdq_kernels.cpu.simd import bits_float, float_bits
@@ -113,15 +113,3 @@ def sort(keys, size):  # type: ignore[no-untyped-def]
                 last = middle - 1
             n_waiting += 1
         insertion_sort(keys, first, last)
-
-
-@kernel(write(float32, 1), int64, float32)
-def keep_smallest(smallest, count, distance):  # type: ignore[no-untyped-def]
-    """Put a distance into ``smallest`` (count,), ascending, if it belongs there; the last one falls out."""
-    if not distance < smallest[count - 1]:
-        return
-    at = count - 1
-    while at > 0 and smallest[at - 1] > distance:
-        smallest[at] = smallest[at - 1]
-        at -= 1
-    smallest[at] = distance

@@ -7,22 +7,43 @@ it is.
 
 from __future__ import annotations
 
-import numpy as np
-from numba import boolean, float32, float64, int64, types, uint8, uint64
+from typing import Any
 
-from spdq_kernels.contract import BLOCK_ROWS
-from spdq_kernels.cpu.blocks import BITS, GROUP_ROWS, SMALL_WIDTH, add_bytes, distance
-from spdq_kernels.cpu.bounds import find_lowest, quantize, tighten
-from spdq_kernels.cpu.compiler import kernel, read, write
+import numpy as np
+from numba import boolean, float32, int64, types, uint8, uint64
+
+from spdq_kernels.contract import BLOCK_ROWS, CACHE_LINE
+from spdq_kernels.cpu.blocks import (
+    BITS,
+    BYTES,
+    GROUP_ROWS,
+    HALVES,
+    QUERY,
+    ROWS,
+    SMALL_WIDTH,
+    Query,
+    Rows,
+    add_bytes,
+    address,
+    distance,
+)
+from spdq_kernels.cpu.bounds import EVERYTHING, find_lowest, quantize, tighten
+from spdq_kernels.cpu.compiler import inlined, kernel, read, write
 from spdq_kernels.cpu.keys import NO_LIMIT, key_distance, key_row, make_key, select, sort
-from spdq_kernels.cpu.pilot import MIN_GROUPS, SAMPLE_GROUPS, SHARE, guess, guess_rank
-from spdq_kernels.cpu.simd import at_most, count_bits, lowest_bit, prefetch, repeat, zeros
+from spdq_kernels.cpu.pilot import rank_of, sample_of
+from spdq_kernels.cpu.simd import (
+    at_most,
+    count_bits,
+    load_int,
+    lowest_bit,
+    prefetch,
+    repeat,
+    store_word,
+    zeros,
+)
 
 TILE_BYTES = 1 << 18
 """Codes that a group of queries scans in turn: a part of the second-level cache."""
-GROUP_QUERIES = 64
-GROUP_MEMORY = 1 << 26
-"""Bytes of keys a group may keep."""
 AHEAD = 8192
 """Bytes that a single query asks for in advance."""
 REPEATS, EVALUATED, DEEP_BLOCKS = 0, 1, 2
@@ -30,11 +51,12 @@ REPEATS, EVALUATED, DEEP_BLOCKS = 0, 1, 2
 _ONE = np.uint64(1)
 _NONE = np.uint64(0)
 _ALL = np.uint64((1 << 64) - 1)
+_ROW_BITS = np.uint64((1 << 32) - 1)
 _STAGE_COST = 0.12
 """What testing after the first stage costs, as a share of scanning a block."""
 
 
-@kernel(int64, returns=uint64)
+@inlined
 def first_rows(count):  # type: ignore[no-untyped-def]
     """A mask of the first ``count`` of 64 rows."""
     if count >= GROUP_ROWS:
@@ -42,78 +64,52 @@ def first_rows(count):  # type: ignore[no-untyped-def]
     return (_ONE << np.uint64(max(count, 0))) - _ONE
 
 
-@kernel(
-    *(read(uint8, 1), int64, int64, int64, uint64, int64, read(float32, 2), write(uint8, 1), uint64),
-    *(write(uint64, 1), int64),
-    returns=int64,
-)
-def collect(codes, n_bytes, at, row, mask, kind, tables, small, limit, keys, size):  # type: ignore[no-untyped-def]
-    """Append the keys of masked rows that lie below the limit; returns the new number of keys."""
+@kernel(int64, int64, int64, uint64, int64, int64, int64, uint64, int64, int64, returns=int64)
+def collect(code, n_bytes, row, mask, kind, tables, small, limit, keys, size):  # type: ignore[no-untyped-def]
+    """Append the keys of masked rows that lie below the limit; returns the new number of keys.
+
+    ``code`` is the address of the first byte of the group's first row, ``tables``, ``small`` and ``keys`` addresses.
+    """
     while mask != _NONE:
         place = lowest_bit(mask)
         mask &= mask - _ONE
-        keys[size] = make_key(distance(codes, at + place, n_bytes, tables, small, kind), row + place)
-        size += 1 if keys[size] < limit else 0
+        key = make_key(distance(code + place, n_bytes, kind, tables, small), row + place)
+        store_word(keys, size, key)
+        size += 1 if key < limit else 0
     return size
 
 
-@kernel(
-    *(read(uint8, 1), int64, int64, int64, int64, boolean, read(uint64, 1), int64, read(float32, 2)),
-    *(write(float32, 1), write(float64, 1), write(uint8, 1), write(int64, 1), int64, int64, uint64, int64),
-    *(write(uint64, 1), int64, int64, write(int64, 1)),
-    returns=types.Tuple((uint64, int64, int64)),
-)
+@inlined
 def scan_blocks(  # type: ignore[no-untyped-def]
-    codes,
-    n_bytes,
-    n_rows,
-    first,
-    last,
-    is_masked,
-    words,
-    kind,
-    tables,
-    lowest,
-    bound,
-    small,
-    order,
-    depth,
-    k,
-    limit,
-    most,
-    keys,
-    size,
-    ahead,
-    counters,
+    kind, rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
 ):
-    """Append the keys below the limit of rows of blocks first..last-1; when they are full, the limit falls.
+    """Append the keys below the limit of blocks first..last-1; with more than ``full`` of them the limit falls.
 
     Returns the limit, the largest sum of bytes that goes with it, and the number of keys. With ``depth`` below the
     number of bytes a block whose sums over that many bytes are too large already is left.
     """
-    full = len(keys) - BLOCK_ROWS
+    n_bytes, n_rows, is_masked = rows.n_bytes, rows.n_rows, rows.is_masked
     block_bytes = BLOCK_ROWS * n_bytes
+    codes_at, words_at, keys_at = address(rows.codes), address(rows.words), address(keys)
+    tables_at, small_at, order_at = address(query.tables), address(query.small), address(query.order)
+    any_kind = np.int64(kind)  # as a constant it would make kernels of its own
     empty = zeros()
     largest = repeat(np.uint8(most))
-    first_code = np.int64(codes.ctypes.data)
-    small_at, order_at = np.int64(small.ctypes.data), np.int64(order.ctypes.data)
     word0 = word1 = word2 = word3 = _ALL
+    n_deep, n_evaluated = 0, 0
     for block in range(first, last):
         if is_masked:
-            word0, word1, word2, word3 = (
-                words[4 * block],
-                words[4 * block + 1],
-                words[4 * block + 2],
-                words[4 * block + 3],
-            )
+            word0 = np.uint64(load_int(words_at, 4 * block))
+            word1 = np.uint64(load_int(words_at, 4 * block + 1))
+            word2 = np.uint64(load_int(words_at, 4 * block + 2))
+            word3 = np.uint64(load_int(words_at, 4 * block + 3))
             if (word0 | word1 | word2 | word3) == _NONE:
                 continue
-        start = block * block_bytes
-        address = first_code + start
+        start = codes_at + block * block_bytes
         if ahead:
-            for line in range(address + ahead, address + ahead + block_bytes, 64):
+            for line in range(start + ahead, start + ahead + block_bytes, 64):
                 prefetch(line)
-        at = (address, address + 64, address + 128, address + 192)
+        at = (start, start + 64, start + 128, start + 192)
         sums = add_bytes(small_at, kind, order_at, 0, depth, at, (empty, empty, empty, empty))
         if depth < n_bytes:
             passing = (
@@ -124,7 +120,7 @@ def scan_blocks(  # type: ignore[no-untyped-def]
             )
             if passing == _NONE:
                 continue
-            counters[DEEP_BLOCKS] += 1
+            n_deep += 1
             sums = add_bytes(small_at, kind, order_at, depth, n_bytes, at, sums)
         mask0, mask1 = at_most(sums[0], largest) & word0, at_most(sums[1], largest) & word1
         mask2, mask3 = at_most(sums[2], largest) & word2, at_most(sums[3], largest) & word3
@@ -134,33 +130,74 @@ def scan_blocks(  # type: ignore[no-untyped-def]
         if row + BLOCK_ROWS > n_rows:
             mask0, mask1 = mask0 & first_rows(n_rows - row), mask1 & first_rows(n_rows - row - 64)
             mask2, mask3 = mask2 & first_rows(n_rows - row - 128), mask3 & first_rows(n_rows - row - 192)
-        counters[EVALUATED] += count_bits(mask0) + count_bits(mask1) + count_bits(mask2) + count_bits(mask3)
+        n_evaluated += count_bits(mask0) + count_bits(mask1) + count_bits(mask2) + count_bits(mask3)
         if mask0:
-            size = collect(codes, n_bytes, start, row, mask0, kind, tables, small, limit, keys, size)
+            size = collect(start, n_bytes, row, mask0, any_kind, tables_at, small_at, limit, keys_at, size)
         if mask1:
             size = collect(
-                codes, n_bytes, start + 64, row + 64, mask1, kind, tables, small, limit, keys, size
+                at[1], n_bytes, row + 64, mask1, any_kind, tables_at, small_at, limit, keys_at, size
             )
         if mask2:
             size = collect(
-                codes, n_bytes, start + 128, row + 128, mask2, kind, tables, small, limit, keys, size
+                at[2], n_bytes, row + 128, mask2, any_kind, tables_at, small_at, limit, keys_at, size
             )
         if mask3:
             size = collect(
-                codes, n_bytes, start + 192, row + 192, mask3, kind, tables, small, limit, keys, size
+                at[3], n_bytes, row + 192, mask3, any_kind, tables_at, small_at, limit, keys_at, size
             )
         if size > full:
             select(keys, size, k)
             size = k
             limit = keys[k - 1]
-            most = tighten(kind, tables, lowest, key_distance(limit), bound, small)
+            most = tighten(any_kind, query, key_distance(limit))
             largest = repeat(np.uint8(most))
+    counters[DEEP_BLOCKS] += n_deep
+    counters[EVALUATED] += n_evaluated
     return limit, most, size
 
 
-@kernel(write(uint8, 1), int64, int64, write(int64, 1))
-def put_in_order(small, width, n_bytes, order):  # type: ignore[no-untyped-def]
+_ARGUMENTS: Any = (
+    *(ROWS, QUERY, int64, int64, int64, int64, int64, uint64, int64, write(uint64, 1), int64, int64),
+    write(int64, 1),
+)
+_SCANNED: Any = types.Tuple((uint64, int64, int64))
+
+
+@kernel(*_ARGUMENTS, returns=_SCANNED)
+def scan_blocks_bytes(  # type: ignore[no-untyped-def]
+    rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
+):
+    """``scan_blocks`` of kind BYTES."""
+    return scan_blocks(
+        BYTES, rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
+    )
+
+
+@kernel(*_ARGUMENTS, returns=_SCANNED)
+def scan_blocks_halves(  # type: ignore[no-untyped-def]
+    rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
+):
+    """``scan_blocks`` of kind HALVES."""
+    return scan_blocks(
+        HALVES, rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
+    )
+
+
+@kernel(*_ARGUMENTS, returns=_SCANNED)
+def scan_blocks_bits(  # type: ignore[no-untyped-def]
+    rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
+):
+    """``scan_blocks`` of kind BITS."""
+    return scan_blocks(
+        BITS, rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
+    )
+
+
+@kernel(write(uint8, 1), write(int64, 1))
+def put_in_order(small, order):  # type: ignore[no-untyped-def]
     """Order the bytes of a code by how much they add on average, most first: what a first stage should look at."""
+    n_bytes = len(order)
+    width = len(small) // n_bytes
     adds = np.empty(n_bytes, np.int64)
     for byte in range(n_bytes):
         total = 0
@@ -173,75 +210,71 @@ def put_in_order(small, width, n_bytes, order):  # type: ignore[no-untyped-def]
         adds[at], order[at] = total, byte
 
 
-@kernel(read(uint64, 1), boolean, int64, int64, int64, int64, returns=int64)
-def count_rows(words, is_masked, n_rows, first, last, enough):  # type: ignore[no-untyped-def]
+@kernel(ROWS, int64, int64, int64, returns=int64)
+def count_rows(rows, first, last, enough):  # type: ignore[no-untyped-def]
     """Rows of blocks first..last-1 that may be returned, ``enough`` if there are more."""
-    if not is_masked:
-        return min(min(last * BLOCK_ROWS, n_rows) - first * BLOCK_ROWS, enough)
+    if not rows.is_masked:
+        return min(min(last * BLOCK_ROWS, rows.n_rows) - first * BLOCK_ROWS, enough)
     count = 0
     for word in range(4 * first, 4 * last):
-        count += count_bits(words[word])
+        count += count_bits(rows.words[word])
         if count >= enough:
             return enough
     return count
 
 
-@kernel(
-    *(read(float32, 3), read(uint8, 2), int64, read(uint8, 1), int64, int64, int64, int64),
-    *(read(uint64, 2), read(int64, 1), int64, write(float32, 2), write(int64, 2), write(int64, 1)),
-)
-def scan(  # type: ignore[no-untyped-def]
-    tables,
-    bit_queries,
-    kind,
-    codes,
-    n_bytes,
-    n_rows,
-    first,
-    last,
-    masks,
-    mask_of,
-    k,
-    distances,
-    rows,
-    counters,
-):
-    """The k nearest rows of blocks first..last-1 for each query, sorted; +inf and -1 where there are fewer.
+@kernel(write(uint64, 1), int64, int64, write(float32, 1), write(int64, 1))
+def write_nearest(keys, size, k, distances, rows):  # type: ignore[no-untyped-def]
+    """The k smallest keys, sorted, as distances and rows; +inf and -1 where there are fewer."""
+    if size > k:
+        select(keys, size, k)
+        size = k
+    sort(keys, size)
+    for i in range(size):
+        distances[i], rows[i] = key_distance(keys[i]), key_row(keys[i])
+    distances[size:] = np.inf
+    rows[size:] = -1
 
-    tables (nq, M, K) float32, for kind BITS (nq, 0, 0) beside bit_queries (nq, bytes) uint8; codes flat blocks;
-    masks (n, 4 * blocks) uint64, of which query q has the one at mask_of[q], or all rows if that is negative.
-    """
-    n_keys = k + k // 2 + 8 + BLOCK_ROWS
-    group = max(1, min(GROUP_QUERIES, GROUP_MEMORY // (8 * n_keys)))
-    for start in range(0, len(mask_of), group):
-        stop = min(start + group, len(mask_of))
-        scan_group(
-            tables[start:stop],
-            bit_queries[start:stop],
-            kind,
-            codes,
-            n_bytes,
-            n_rows,
-            first,
-            last,
-            masks,
-            mask_of[start:stop],
-            k,
-            n_keys,
-            distances[start:stop],
-            rows[start:stop],
+
+@inlined
+def first_limit(kind, scan_blocks, rows, query, first, last, k, rank, keys, counters):  # type: ignore[no-untyped-def]
+    """A limit from a sample of blocks first..last-1; ``rank`` 0 stands for the rank that is rarely too low."""
+    count, start, stride, step = sample_of(last - first)
+    if count == 0 or rank > k:
+        return NO_LIMIT
+    if rank == 0:
+        rank = rank_of(k * count / (last - first), k)
+    limit, most, size, place = NO_LIMIT, np.int64(EVERYTHING), np.int64(0), np.int64(0)
+    for _ in range(count):
+        block = first + start + place * stride
+        place = (place + step) % count
+        limit, most, size = scan_blocks(
+            rows,
+            query,
+            block,
+            block + 1,
+            rows.n_bytes,
+            rank,
+            rank + rank // 2 + 8,
+            limit,
+            most,
+            keys,
+            size,
+            np.int64(0),
             counters,
         )
+    if size < rank:
+        return NO_LIMIT
+    select(keys, size, rank)
+    return keys[rank - 1] | _ROW_BITS
 
 
-@kernel(
-    *(read(float32, 3), read(uint8, 2), int64, read(uint8, 1), int64, int64, int64, int64),
-    *(read(uint64, 2), read(int64, 1), int64, int64, write(float32, 2), write(int64, 2), write(int64, 1)),
-)
-def scan_group(  # type: ignore[no-untyped-def]
+@inlined
+def scan_queries(  # type: ignore[no-untyped-def]
+    kind,
+    scan_blocks,
     tables,
     bit_queries,
-    kind,
     codes,
     n_bytes,
     n_rows,
@@ -250,84 +283,68 @@ def scan_group(  # type: ignore[no-untyped-def]
     masks,
     mask_of,
     k,
-    n_keys,
+    rank,
     distances,
     rows,
+    is_short,
     counters,
 ):
-    """``scan`` for queries few enough that what they need fits into the cache beside a tile of codes."""
-    n_queries, n_tables = len(mask_of), tables.shape[1]
-    width = SMALL_WIDTH[kind]
-    small = np.empty((n_queries, n_bytes * width), np.uint8)
+    """The k nearest rows of blocks first..last-1 for each of a few queries, sorted; +inf and -1 where there are fewer.
+
+    tables (nq, M, K) float32, for kind BITS (nq, 0, 0) beside bit_queries (nq, bytes) uint8; codes flat blocks; masks
+    (n, 4 * blocks) uint64, of which query q has the one at mask_of[q], or all rows if that is negative. is_short (nq,)
+    says where the first limit was too low: the query wants another scan with a higher ``rank``, at first 0.
+    """
+    n_queries = len(mask_of)
+    n_small = n_bytes * SMALL_WIDTH[kind]
+    # Vectors of tables that lie across two cache lines would take twice as long to load.
+    width = -(-n_small // CACHE_LINE) * CACHE_LINE
+    room = np.empty(n_queries * width + CACHE_LINE, np.uint8)
+    aligned = -address(room) % CACHE_LINE
     bound = np.zeros((n_queries, 3))
-    lowest = np.empty((n_queries, n_tables), np.float32)
+    lowest = np.empty((n_queries, tables.shape[1]), np.float32)
     order = np.empty((n_queries, n_bytes), np.int64)
-    keys = np.empty((n_queries, n_keys), np.uint64)
+    full = k + k // 2 + 8
+    keys = np.empty((n_queries, full + BLOCK_ROWS), np.uint64)
     size = np.zeros(n_queries, np.int64)
-    limit = np.full(n_queries, NO_LIMIT)
+    limit = np.empty(n_queries, np.uint64)
     most = np.empty(n_queries, np.int64)
-    wanted = np.empty(n_queries, np.int64)
-    first_group, n_groups = 4 * first, min(4 * last, n_rows // GROUP_ROWS) - 4 * first
-    n_sampled = max(1, min(SAMPLE_GROUPS, n_groups // SHARE)) * GROUP_ROWS
-    for q in range(n_queries):
-        words, is_masked = masks[max(mask_of[q], 0)], mask_of[q] >= 0
-        if kind == BITS:
-            small[q] = bit_queries[q]
-        else:
-            find_lowest(tables[q], lowest[q], bound[q])
-        for byte in range(n_bytes):
-            order[q, byte] = byte
-        wanted[q] = count_rows(words, is_masked, n_rows, first, last, k + 1)
-        if n_groups >= MIN_GROUPS and wanted[q] > k:
-            # A mask thins the sample and the rows alike.
-            rank = guess_rank(k * np.float64(n_sampled) / (n_groups * GROUP_ROWS), k)
-            limit[q] = guess(
-                codes,
-                n_bytes,
-                n_rows,
-                first_group,
-                n_groups,
-                is_masked,
-                words,
-                kind,
-                tables[q],
-                lowest[q],
-                bound[q],
-                small[q],
-                order[q],
-                rank,
-            )
-        wanted[q] = min(wanted[q], k)
-        most[q] = quantize(kind, tables[q], lowest[q], key_distance(limit[q]), bound[q], small[q])
-        if kind != BITS:
-            put_in_order(small[q], width, n_bytes, order[q])
-    ahead = AHEAD if n_queries == 1 else 0
-    tile = max(1, TILE_BYTES // (BLOCK_ROWS * n_bytes))
     # The first stage takes one byte more than half of them. Where it does not pay it rests for 8, 16, ... 64 tiles.
     shallow = n_bytes // 2 + 1 if n_bytes > 2 else n_bytes
     resting = np.zeros(n_queries, np.int64)
     rest = np.full(n_queries, 8)
+    ahead = AHEAD if n_queries == 1 else 0
+    tile = max(1, TILE_BYTES // (BLOCK_ROWS * n_bytes))
     for tile_first in range(first, last, tile):
         tile_last = min(tile_first + tile, last)
         for q in range(n_queries):
+            small = room[aligned + q * width : aligned + q * width + n_small]
+            query = Query(tables[q], lowest[q], bound[q], small, order[q])
+            of_rows = Rows(codes, n_bytes, n_rows, mask_of[q] >= 0, masks[max(mask_of[q], 0)])
+            if tile_first == first:
+                for byte in range(n_bytes):
+                    order[q, byte] = byte
+                if kind == BITS:
+                    small[:] = bit_queries[q]
+                else:
+                    find_lowest(query)
+                    quantize(np.int64(kind), query, np.float32(np.inf))
+                limit[q] = first_limit(
+                    kind, scan_blocks, of_rows, query, first, last, k, rank, keys[q], counters
+                )
+                most[q] = quantize(np.int64(kind), query, key_distance(limit[q]))
+                if kind != BITS:
+                    put_in_order(small, order[q])
             depth = shallow if resting[q] == 0 else n_bytes
             deep_before = counters[DEEP_BLOCKS]
             limit[q], most[q], size[q] = scan_blocks(
-                codes,
-                n_bytes,
-                n_rows,
+                of_rows,
+                query,
                 tile_first,
                 tile_last,
-                mask_of[q] >= 0,
-                masks[max(mask_of[q], 0)],
-                kind,
-                tables[q],
-                lowest[q],
-                bound[q],
-                small[q],
-                order[q],
                 depth,
                 k,
+                full,
                 limit[q],
                 most[q],
                 keys[q],
@@ -343,65 +360,133 @@ def scan_group(  # type: ignore[no-untyped-def]
                 resting[q] = rest[q]
                 rest[q] = min(2 * rest[q], 64)
     for q in range(n_queries):
-        rank = 0
-        while size[q] < wanted[q]:
-            # The guess was too low. A sample's k-th distance cannot be, so ranks up to k end this.
-            counters[REPEATS] += 1
-            rank = 4 * rank + 64
-            limit[q] = NO_LIMIT
-            words, is_masked = masks[max(mask_of[q], 0)], mask_of[q] >= 0
-            if rank < k:
-                limit[q] = guess(
-                    codes,
-                    n_bytes,
-                    n_rows,
-                    first_group,
-                    n_groups,
-                    is_masked,
-                    words,
-                    kind,
-                    tables[q],
-                    lowest[q],
-                    bound[q],
-                    small[q],
-                    order[q],
-                    rank,
-                )
-            most[q] = quantize(kind, tables[q], lowest[q], key_distance(limit[q]), bound[q], small[q])
-            limit[q], most[q], size[q] = scan_blocks(
-                codes,
-                n_bytes,
-                n_rows,
-                first,
-                last,
-                is_masked,
-                words,
-                kind,
-                tables[q],
-                lowest[q],
-                bound[q],
-                small[q],
-                order[q],
-                n_bytes,
-                k,
-                limit[q],
-                most[q],
-                keys[q],
-                np.int64(0),
-                np.int64(AHEAD),
-                counters,
-            )
+        of_rows = Rows(codes, n_bytes, n_rows, mask_of[q] >= 0, masks[max(mask_of[q], 0)])
+        is_short[q] = size[q] < k and size[q] < count_rows(of_rows, first, last, k)
+        counters[REPEATS] += is_short[q]
         write_nearest(keys[q], size[q], k, distances[q], rows[q])
 
 
-@kernel(write(uint64, 1), int64, int64, write(float32, 1), write(int64, 1))
-def write_nearest(keys, size, k, distances, rows):  # type: ignore[no-untyped-def]
-    """The k smallest keys, sorted, as distances and rows; +inf and -1 where there are fewer."""
-    if size > k:
-        select(keys, size, k)
-        size = k
-    sort(keys, size)
-    for i in range(size):
-        distances[i], rows[i] = key_distance(keys[i]), key_row(keys[i])
-    distances[size:] = np.inf
-    rows[size:] = -1
+_QUERIES: Any = (
+    *(read(float32, 3), read(uint8, 2), read(uint8, 1), int64, int64, int64, int64, read(uint64, 2)),
+    *(read(int64, 1), int64, int64, write(float32, 2), write(int64, 2), write(boolean, 1), write(int64, 1)),
+)
+
+
+@kernel(*_QUERIES)
+def scan_bytes(  # type: ignore[no-untyped-def]
+    tables,
+    bit_queries,
+    codes,
+    n_bytes,
+    n_rows,
+    first,
+    last,
+    masks,
+    mask_of,
+    k,
+    rank,
+    distances,
+    rows,
+    is_short,
+    counters,
+):
+    """``scan_queries`` of kind BYTES."""
+    scan_queries(
+        BYTES,
+        scan_blocks_bytes,
+        tables,
+        bit_queries,
+        codes,
+        n_bytes,
+        n_rows,
+        first,
+        last,
+        masks,
+        mask_of,
+        k,
+        rank,
+        distances,
+        rows,
+        is_short,
+        counters,
+    )
+
+
+@kernel(*_QUERIES)
+def scan_halves(  # type: ignore[no-untyped-def]
+    tables,
+    bit_queries,
+    codes,
+    n_bytes,
+    n_rows,
+    first,
+    last,
+    masks,
+    mask_of,
+    k,
+    rank,
+    distances,
+    rows,
+    is_short,
+    counters,
+):
+    """``scan_queries`` of kind HALVES."""
+    scan_queries(
+        HALVES,
+        scan_blocks_halves,
+        tables,
+        bit_queries,
+        codes,
+        n_bytes,
+        n_rows,
+        first,
+        last,
+        masks,
+        mask_of,
+        k,
+        rank,
+        distances,
+        rows,
+        is_short,
+        counters,
+    )
+
+
+@kernel(*_QUERIES)
+def scan_bits(  # type: ignore[no-untyped-def]
+    tables,
+    bit_queries,
+    codes,
+    n_bytes,
+    n_rows,
+    first,
+    last,
+    masks,
+    mask_of,
+    k,
+    rank,
+    distances,
+    rows,
+    is_short,
+    counters,
+):
+    """``scan_queries`` of kind BITS."""
+    scan_queries(
+        BITS,
+        scan_blocks_bits,
+        tables,
+        bit_queries,
+        codes,
+        n_bytes,
+        n_rows,
+        first,
+        last,
+        masks,
+        mask_of,
+        k,
+        rank,
+        distances,
+        rows,
+        is_short,
+        counters,
+    )

@@ -1,9 +1,11 @@
 """Vectors of 64 bytes inside kernels: the few operations a scan needs, written for the best instructions there are.
 
-A vector is one value of type ``VECTOR`` in Numba code, read from an address (an array that goes through an inlined
-function would be counted in and out of use for every block). LLVM cuts it into the registers the processor has. Which
+A vector is one value of type ``VECTOR`` in Numba code; LLVM cuts it into the registers the processor has. Which
 instructions look bytes up is chosen once, from the processor's feature flags (never from its name, which virtual
 machines hide), or lower by the environment variable ``SPDQ_SIMD``. All levels give the same results.
+
+Addresses are int64. Nothing keeps an array alive whose address is all that is left of it: who takes an address must
+have been given the array.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ FLAGS = {flag for flag, has in binding.get_host_cpu_features().items() if has}
 LEVEL = processor_level(FLAGS, os.environ.get("SPDQ_SIMD"))
 DIFFERENCES = LEVEL in ("avx512bw", "avx2", "ssse3")
 """Whether 256-entry tables are kept as differences (see ``lookup256``)."""
-_HAS_GFNI = LEVEL.startswith("avx512") and "gfni" in FLAGS
+_HAS_GFNI = LEVEL == "avx512vbmi" and "gfni" in FLAGS
 HAS_COMPRESS = LEVEL == "avx512vbmi" and "avx512vbmi2" in FLAGS
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
@@ -91,6 +93,10 @@ def _call(builder: Any, name: str, returns: Any, arguments: list[Any]) -> Any:
 
 def _pointer(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, ir.PointerType(_I8))
+
+
+def _place(builder: Any, kind: Any, values: Any) -> Any:
+    return builder.gep(builder.inttoptr(values[0], ir.PointerType(kind)), [values[1]])
 
 
 def _load(builder: Any, pointer: Any, count: int) -> Any:
@@ -173,10 +179,30 @@ def load_int(typing_context, address, place):  # type: ignore[no-untyped-def]
     """One of the int64 from an address on."""
 
     def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        first = builder.inttoptr(values[0], ir.PointerType(_I64))
-        return builder.load(builder.gep(first, [values[1]]))
+        return builder.load(_place(builder, _I64, values))
 
     return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
+def load_float(typing_context, address, place):  # type: ignore[no-untyped-def]
+    """One of the float32 from an address on."""
+
+    def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        return builder.load(_place(builder, ir.FloatType(), values))
+
+    return types.float32(types.int64, types.int64), emit
+
+
+@intrinsic
+def store_word(typing_context, address, place, word):  # type: ignore[no-untyped-def]
+    """Write one of the uint64 from an address on."""
+
+    def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        builder.store(values[2], _place(builder, _I64, values))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.uint64), emit
 
 
 @intrinsic

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba.core.errors import NumbaPerformanceWarning
 from numpy.typing import NDArray
 
 from spdq_kernels import contract
@@ -107,6 +106,7 @@ class CudaCodes:
         masks, mask_of = cuda.to_device(masks), cuda.to_device(mask_of)
 
         steps = -(-self.n_rows // (THREADS * THREAD_ROWS))
+        stride = _stride(steps)
         parts = min(steps, -(-TEAMS * multiprocessors() // groups))
         capacity = max(LEAST_CAPACITY, 2 * min(k, PASS_KEYS))
         lists = cuda.device_array((groups * parts * team_queries, capacity), np.uint64)
@@ -121,7 +121,7 @@ class CudaCodes:
                 self._blocks,
                 self.n_bytes,
                 self.n_rows,
-                _stride(steps),
+                stride,
                 on_device,
                 masks,
                 mask_of,
@@ -147,7 +147,7 @@ def _merge_kernel() -> Any:
 
 def _launch(kernel: Any, grid: tuple[int, int], *arguments: Any) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NumbaPerformanceWarning)  # that few queries and rows need few teams
+        warnings.filterwarnings("ignore", "Grid size")  # numba-cuda warns of few teams: little data needs few
         configured = kernel[grid, THREADS]
     configured(*arguments)
 
