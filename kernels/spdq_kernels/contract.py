@@ -44,6 +44,11 @@ METRICS = ("l2", "ip")
 
 def array(value: Any, name: str, dtype: type, ndim: int) -> None:
     """Check that ``value`` is an aligned C-contiguous array of ``dtype`` with ``ndim`` dimensions."""
+    # What is right is found out by few look-ups: a single query takes little longer than its checks.
+    if type(value) is np.ndarray and value.dtype == dtype and value.ndim == ndim:
+        flags = value.flags
+        if flags.c_contiguous and flags.aligned:
+            return
     typed(value, name, dtype, ndim)
     if not value.flags.c_contiguous:
         raise ValueError(f"{name} must be C-contiguous: pass numpy.ascontiguousarray({name})")
@@ -145,7 +150,7 @@ def tables(value: Any, n_bytes: int) -> None:
             f"tables must have shape (nq, {n_bytes}, {TABLE_WORDS}) to match the blocks, "
             f"or (nq, {2 * n_bytes}, {NIBBLE_WORDS}) where codes are of 4 bits, not {value.shape}"
         )
-    if value.size and not value.min() >= LOWEST_DISTANCE:
+    if value.size and not np.minimum.reduce(value, axis=None) >= LOWEST_DISTANCE:
         raise ValueError(f"tables must not contain NaN or entries below {LOWEST_DISTANCE:g}")
 
 

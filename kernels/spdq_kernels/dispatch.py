@@ -21,6 +21,8 @@ KERNELS = (
 )
 """All that is called from outside the kernels."""
 
+_compiled: dict[str, Any] = {}
+
 VECTORS_PER_THREAD = 64
 """Fewest vectors to encode that are worth a thread of their own."""
 
@@ -153,22 +155,24 @@ def warmup() -> None:
 
 def compiled(name: str) -> Any:
     """The kernel of that name; the first one imports Numba."""
-    from spdq_kernels import cpu
+    if name not in _compiled:
+        from spdq_kernels import cpu
 
-    return cpu.compiled(name)
+        _compiled[name] = cpu.compiled(name)
+    return _compiled[name]
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """A read-only view: kernels are compiled for this one type, be the array writable or a mapped file."""
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
 def _tables(
     queries: Floats, words: Floats, step: int, squared: bool, columns: int, threads: int | None
 ) -> Floats:
-    result = np.full((len(queries), len(words), columns), np.inf, np.float32)
+    result = np.empty((len(queries), len(words), columns), np.float32)
     _by_rows("tables", queries, (_columns(words), step, int(squared)), result, threads)
     return result
 
@@ -180,6 +184,9 @@ def _by_rows(
     count = workers(threads, len(vectors), VECTORS_PER_THREAD)
     kernel = compiled(name)
     vectors = read_only(vectors)
+    if count == 1:
+        kernel(vectors, *shared, result)
+        return
     run(lambda piece: kernel(vectors[piece], *shared, result[piece]), pieces(len(vectors), count))
 
 

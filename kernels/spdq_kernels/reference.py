@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spdq_kernels.contract import NO_BIT_DISTANCE, TABLE_WORDS, additive_words
 from spdq_kernels.layout import pack_codes, unpack_codes
-from spdq_kernels.row_filter import Allowed, row_filters
+from spdq_kernels.row_filter import Allowed, RowFilter, row_filters
 
 __all__ = [
     "additive_tables",
@@ -101,7 +101,7 @@ def nearest(
     n_queries, n_rows = found.shape
     filters = row_filters(allowed, n_queries, n_rows)
     counts = [n_rows if one is None else one.count for one in filters]
-    k = min(k, max(counts, default=n_rows))
+    k = min(k, allowed.count if isinstance(allowed, RowFilter) else max(counts, default=n_rows))
     distances = np.full((n_queries, k), nothing, found.dtype)
     rows = np.full((n_queries, k), -1, np.int64)
     for i, one in enumerate(filters):

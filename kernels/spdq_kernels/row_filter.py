@@ -49,6 +49,8 @@ class RowFilter:
         self.words: NDArray[np.uint64] = packed.view("<u8").astype(np.uint64, copy=False)
         """(4 * ceil(n_rows / 256),) uint64; row r is bit r % 64 of word r // 64, bits behind the last row are 0."""
         self.words.flags.writeable = False
+        self.address = self.words.ctypes.data
+        """Where the words lie."""
         self.count = int(np.count_nonzero(allowed))
         """Allowed rows."""
         self.n_blocks = int(self.words.reshape(-1, BLOCK_ROWS // 64).any(axis=1).sum())

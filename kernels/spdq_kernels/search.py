@@ -6,7 +6,7 @@ Every result is the same for any number of threads, any batch size and either wa
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +148,6 @@ def range_scan(
 
 
 _NO_KEYS: NDArray[np.uint64] = np.empty(0, np.uint64)
-_NO_MASKS: NDArray[np.uint64] = read_only(np.zeros((1, 4), np.uint64))
 
 
 def _table_queries(tables: Floats) -> Queries:
@@ -172,28 +171,39 @@ def _nearest(
     if allowed is None:
         return _scan(queries, blocks, n_rows, min(k, n_rows), [], threads)
     filters = row_filters(allowed, len(queries), n_rows)
+    if isinstance(allowed, RowFilter):
+        return _filtered(queries, blocks, n_rows, k, allowed, threads)
     counts = [n_rows if one is None else one.count for one in filters]
     k = min(k, max(counts, default=n_rows))
     distances = np.full((len(queries), k), np.inf, np.float32)
     rows = np.full((len(queries), k), -1, np.int64)
     scanned: list[int] = []
     for one, chosen in _by_filter(filters).items():
-        way = "mask" if one is None else _way_to_filter(one, len(chosen), blocks, queries.kind)
-        if one is None or way == "mask":
+        if one is None or _way_to_filter(one, len(chosen), blocks, queries.kind) == "mask":
             scanned += chosen
             continue
-        some = queries.take(np.array(chosen))
-        if way == "gather":
-            gathered, of_row = _gathered(one, blocks)
-            found, places = _scan(some, gathered, one.count, min(k, one.count), [], threads)
-            distances[chosen, : found.shape[1]], rows[chosen, : found.shape[1]] = found, of_row[places]
-        else:
-            distances[chosen], rows[chosen] = _evaluate_rows(some, blocks, one, k, threads)
+        found = _filtered(queries.take(np.array(chosen)), blocks, n_rows, k, one, threads)
+        distances[chosen, : found[0].shape[1]], rows[chosen, : found[0].shape[1]] = found
     if scanned:
-        some = queries.take(np.array(scanned))
         masks = [filters[query] for query in scanned]
+        some = queries.take(np.array(scanned))
         distances[scanned], rows[scanned] = _scan(some, blocks, n_rows, k, masks, threads)
     return distances, rows
+
+
+def _filtered(
+    queries: Queries, blocks: NDArray[np.uint8], n_rows: int, k: int, one: RowFilter, threads: int | None
+) -> Found:
+    """The nearest of a filter's rows for each query, at most as many as there are."""
+    k = min(k, one.count)
+    way = _way_to_filter(one, len(queries), blocks, queries.kind)
+    if way == "mask":
+        return _scan(queries, blocks, n_rows, k, [one] * len(queries), threads)
+    if way == "evaluate":
+        return _evaluate_rows(queries, blocks, one, k, threads)
+    gathered, of_row = _gathered(one, blocks)
+    distances, places = _scan(queries, gathered, one.count, k, [], threads)
+    return distances, of_row[places]
 
 
 def _by_filter(filters: list[RowFilter | None]) -> dict[RowFilter | None, list[int]]:
@@ -262,70 +272,97 @@ def _scan(
     n_queries, (n_blocks, n_bytes, _) = len(queries), blocks.shape
     if n_queries == 0 or k == 0:
         return np.empty((n_queries, k), np.float32), np.empty((n_queries, k), np.int64)
-    masks, mask_of = _masks(filters, n_queries)
-    kernel, flat = compiled(f"scan_{KINDS[queries.kind]}"), read_only(blocks.reshape(-1))
-    counted = np.zeros(3, np.int64) if counters is None else counters
-    group = max(1, min(GROUP_QUERIES, GROUP_MEMORY // (16 * k)))
-
-    def part(chosen: slice, block_range: slice) -> Found:
-        n_chosen = chosen.stop - chosen.start
-        distances, rows = np.empty((n_chosen, k), np.float32), np.empty((n_chosen, k), np.int64)
-        is_short = np.empty(n_chosen, np.bool_)
-
-        def scan_group(start: int, stop: int, rank: int) -> None:
-            of_all = slice(chosen.start + start, chosen.start + stop)
-            kernel(
-                queries.tables[of_all],
-                queries.bits[of_all],
-                flat,
-                n_bytes,
-                n_rows,
-                block_range.start,
-                block_range.stop,
-                masks,
-                mask_of[of_all],
-                k,
-                rank,
-                distances[start:stop],
-                rows[start:stop],
-                is_short[start:stop],
-                counted,
-            )
-
-        for start in range(0, n_chosen, group):
-            scan_group(start, min(start + group, n_chosen), 0)
-        for query in np.flatnonzero(is_short):
-            # No row of a sample below rank k can be missed, so the rank rises until the scan needs no luck.
-            rank = FIRST_RANK
-            while is_short[query]:
-                scan_group(int(query), int(query) + 1, rank)
-                rank *= 4
-        return distances, rows
-
+    task = _Task(
+        compiled(f"scan_{KINDS[queries.kind]}"),
+        queries,
+        read_only(blocks.reshape(-1)),
+        n_bytes,
+        n_rows,
+        k,
+        _masks(filters, n_queries),
+        np.zeros(3, np.int64) if counters is None else counters,
+    )
     count = workers(threads, n_queries * blocks.size, BYTES_PER_THREAD)
+    if count == 1:
+        return task.run(slice(0, n_queries), slice(0, n_blocks))
     if n_queries >= count:
-        return _joined(run(lambda chosen: part(chosen, slice(0, n_blocks)), pieces(n_queries, count)), axis=0)
-    parts = run(lambda block_range: part(slice(0, n_queries), block_range), pieces(n_blocks, count))
-    distances, rows = _joined(parts, axis=1)
+        everything = slice(0, n_blocks)
+        parts = run(lambda chosen: task.run(chosen, everything), pieces(n_queries, count))
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    all_queries = slice(0, n_queries)
+    parts = run(lambda block_range: task.run(all_queries, block_range), pieces(n_blocks, count))
+    distances = np.concatenate([part[0] for part in parts], axis=1)
+    rows = np.concatenate([part[1] for part in parts], axis=1)
     order = np.lexsort((rows, rows < 0, distances))[:, :k]
     return np.take_along_axis(distances, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
-def _masks(filters: list[RowFilter | None], n_queries: int) -> tuple[NDArray[np.uint64], Rows]:
-    """The words (n, 4 * blocks) of different filters, and which of them each query has, -1 for none."""
-    distinct = list(dict.fromkeys(one for one in filters if one is not None))
-    if not distinct:
-        return _NO_MASKS, read_only(np.full(n_queries, -1))
-    place = {one: i for i, one in enumerate(distinct)}
-    mask_of = np.array([-1 if one is None else place[one] for one in filters])
-    words = distinct[0].words[None] if len(distinct) == 1 else np.stack([one.words for one in distinct])
-    return read_only(words), read_only(mask_of)
+class _Task(NamedTuple):
+    """A scan to be run in parts."""
+
+    kernel: Any
+    queries: Queries
+    codes: NDArray[np.uint8]
+    n_bytes: int
+    n_rows: int
+    k: int
+    masks: Rows
+    counters: NDArray[np.int64]
+
+    def run(self, chosen: slice, blocks: slice) -> Found:
+        """The k nearest rows of some blocks for some queries, group by group."""
+        shape = chosen.stop - chosen.start, self.k
+        distances, rows = np.empty(shape, np.float32), np.empty(shape, np.int64)
+        is_short = np.empty(shape[0], np.bool_)
+        group = max(1, min(GROUP_QUERIES, GROUP_MEMORY // (16 * self.k)))
+        for start in range(chosen.start, chosen.stop, group):
+            stop = min(start + group, chosen.stop)
+            here = slice(start - chosen.start, stop - chosen.start)
+            self._run_group(slice(start, stop), blocks, 0, distances[here], rows[here], is_short[here])
+        for place in is_short.nonzero()[0]:
+            # No row of a sample below rank k can be missed, so the rank rises until the scan needs no luck.
+            rank = FIRST_RANK
+            query = slice(chosen.start + int(place), chosen.start + int(place) + 1)
+            here = slice(int(place), int(place) + 1)
+            while is_short[place]:
+                self._run_group(query, blocks, rank, distances[here], rows[here], is_short[here])
+                rank *= 4
+        return distances, rows
+
+    def _run_group(
+        self,
+        chosen: slice,
+        blocks: slice,
+        rank: int,
+        distances: Floats,
+        rows: Rows,
+        is_short: NDArray[np.bool_],
+    ) -> None:
+        self.kernel(
+            self.queries.tables[chosen],
+            self.queries.bits[chosen],
+            self.codes,
+            self.n_bytes,
+            self.n_rows,
+            blocks.start,
+            blocks.stop,
+            self.masks[chosen],
+            self.k,
+            rank,
+            distances,
+            rows,
+            is_short,
+            self.counters,
+        )
 
 
-def _joined(parts: list[Found], axis: int) -> Found:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate([p[0] for p in parts], axis), np.concatenate([p[1] for p in parts], axis)
+def _masks(filters: list[RowFilter | None], n_queries: int) -> Rows:
+    """(n_queries,) int64: where the words of each query's filter lie, 0 for none."""
+    masks = np.zeros(n_queries, np.int64)
+    if filters:
+        masks[:] = [0 if one is None else one.address for one in filters]
+    masks.setflags(write=False)
+    return masks
 
 
 def _radius_key(radius: float) -> np.uint64:
@@ -357,7 +394,7 @@ def _range_keys(
 ) -> NDArray[np.uint64]:
     """The keys below the limit of the rows of some blocks, in no order; room is doubled when it runs out."""
     kernel, flat = compiled(f"range_{KINDS[queries.kind]}"), read_only(blocks.reshape(-1))
-    words = read_only(np.zeros(4, np.uint64) if one is None else one.words)
+    mask = 0 if one is None else one.address
     keys, size, block = np.empty(RANGE_KEYS, np.uint64), 0, block_range.start
     while block < block_range.stop:
         block, size = kernel(
@@ -367,8 +404,7 @@ def _range_keys(
             n_rows,
             block,
             block_range.stop,
-            one is not None,
-            words,
+            mask,
             limit,
             keys,
             size,

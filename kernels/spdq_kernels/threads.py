@@ -14,6 +14,8 @@ Result = TypeVar("Result")
 
 def workers(threads: int | None, work: int, least: int) -> int:
     """Threads to use: those asked for, else as many as the cores and the work allow."""
+    if threads is None and work < 2 * least:
+        return 1
     count = contract.thread_count(threads)
     return count if threads is not None else max(1, min(count, work // least))
 

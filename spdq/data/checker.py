@@ -1,9 +1,10 @@
-"""Check one untrusted HDF5 data set file, in a process of its own: ``python checker.py FILE MAX_BYTES``.
+"""Check one untrusted HDF5 file, in a process of its own: ``python checker.py FILE MAX_BYTES LAYOUT``.
 
 A hostile file can read other local files (external storage, links, virtual data sets), declare terabytes in a
 few kilobytes, or make the HDF5 library crash or spin for ever. So a child that may die looks first: only hard
-links to the objects of the format, plain types and filters, sizes in proportion, and every byte read once and
+links to the objects of the layout, plain types and filters, sizes in proportion, and every byte read once and
 compared with its checksum. It answers one JSON line: ``{}`` or ``{"error": class name, "message": text}``.
+LAYOUT is the JSON of a ``Layout``.
 
 Imports nothing of spdq: it starts by its path, without the caller's ``sys.path``.
 """
@@ -18,53 +19,65 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
 
-FORMAT = "spdq-dataset"
-VERSION = 1
 MAX_MEMORY = 2 << 30
 SECONDS = 30
 BYTES_A_SECOND = 32 << 20
 """Allowance on top of SECONDS for big files."""
 MAX_RATIO = 1000
 FREE_BYTES = 1 << 20
-"""A data set may declare MAX_RATIO times what it stores, plus this much."""
+"""An array may declare MAX_RATIO times what it stores, plus this much."""
 READ_BYTES = 8 << 20
 MAX_ATTRIBUTE_BYTES = 1 << 16
 
-GROUPS = {
-    "/": ("ids", "image", "text", "labels", "label_names", "split", "attributes", "clicks"),
-    "/image": ("features", "paths", "regions"),
-    "/text": ("features", "utf8", "offsets", "vocabulary"),
-    "/text/features": ("data", "indices", "indptr"),
-    "/split": ("query", "train", "database"),
-}
-RESERVED = ("/attributes", "/clicks", "/image/regions")
-"""Left alone: later releases fill them without a new format version."""
-ATTRIBUTES = {
-    "/": ("format", "version", "name"),
-    "/image": ("extractor",),
-    "/text/features": ("shape",),
-    "/split": ("kind", "seed"),
-}
 FILTERS = {
     h5py.h5z.FILTER_DEFLATE: "gzip",
     h5py.h5z.FILTER_SHUFFLE: "shuffle",
     h5py.h5z.FILTER_FLETCHER32: "fletcher32",
 }
+OTHER_FORMAT = "OtherFormat"
+"""Why a good HDF5 file of another format is refused; the other reasons are error classes of ``spdq.errors``."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a file of one format holds, and what messages call it.
+
+    Parameters
+    ----------
+    format, version : the root attributes that tell what a file is; older versions are read too.
+    file, title, short : what messages call a file, the format, and the format of a file they named.
+    groups : path of each group -> the names it may hold.
+    attributes : path of a group -> its attributes that are read and go into the manifest.
+    or_data_set : groups that may be a data set instead.
+    reserved : left alone: later releases fill them without a new format version.
+    """
+
+    format: str
+    version: int
+    file: str
+    title: str
+    short: str
+    groups: Mapping[str, Sequence[str]]
+    attributes: Mapping[str, Sequence[str]]
+    or_data_set: Sequence[str] = ()
+    reserved: Sequence[str] = ()
 
 
 class Refused(Exception):
-    """Why the file is not to be read: the name of an error class of ``spdq.errors`` and its message."""
+    """Why the file is not to be read: the name of an error class, or OTHER_FORMAT, and the message."""
 
     def __init__(self, error: str, message: str) -> None:
         super().__init__(message)
         self.error = error
 
 
-def manifest(data_sets: dict[str, str], attributes: dict[str, Any]) -> str:
+def manifest(data_sets: Mapping[str, str], attributes: Mapping[str, Any]) -> str:
     """SHA-256 over everything the file says: each data set's type, shape and checksum, and each attribute."""
     lines = [f"{path} {value}" for path, value in sorted(data_sets.items())]
     lines += [f"{path} {value!r}" for path, value in sorted(attributes.items()) if value is not None]
@@ -96,7 +109,7 @@ def read_attribute(node: Any, name: str, where: str) -> Any:
     return int(value) if getattr(value, "ndim", 0) == 0 else tuple(int(one) for one in value.ravel())
 
 
-def check(path: str, max_bytes: int) -> None:
+def check(path: str, max_bytes: int, layout: Layout) -> None:
     """Raise ``Refused`` unless the file may be read."""
     try:
         file = h5py.File(path, "r", locking=False)
@@ -105,10 +118,10 @@ def check(path: str, max_bytes: int) -> None:
             raise Refused("DataError", f"not an HDF5 file: {path}") from None
         raise Refused("DamagedError", f"{path} is truncated or damaged: {error}") from None
     with file:
-        _check_version(file, path)
+        _check_version(file, path, layout)
         data_sets: dict[str, Any] = {}
         attributes: dict[str, Any] = {}
-        _walk(file, "/", path, data_sets, attributes)
+        _walk(file, "/", path, layout, data_sets, attributes)
         declared = sum(_check_data_set(data_set, f"{path}:{where}") for where, data_set in data_sets.items())
         if declared > max_bytes:
             raise Refused(
@@ -117,49 +130,49 @@ def check(path: str, max_bytes: int) -> None:
         _check_contents(file, path, data_sets, attributes)
 
 
-def _check_version(file: Any, path: str) -> None:
-    if read_attribute(file, "format", path) != FORMAT:
-        raise Refused("DataError", f'{path} is not a data set: its attribute format is not "{FORMAT}"')
-    version = read_attribute(file, "version", path)
+def _check_version(file: Any, path: str, layout: Layout) -> None:
+    if read_attribute(file, "format", path) != layout.format:
+        message = f'{path} is not a {layout.file}: its attribute format is not "{layout.format}"'
+        raise Refused(OTHER_FORMAT, message)
+    version, known = read_attribute(file, "version", path), layout.version
     if not isinstance(version, int) or version < 1:
-        raise Refused("DataError", f"{path}: attribute version must be {VERSION}, got {version!r}")
-    if version > VERSION:
+        raise Refused("DataError", f"{path}: attribute version must be {known}, got {version!r}")
+    if version > known:
         newer = (
-            f"data set format {version} is from a newer version, this one reads up to {VERSION}: upgrade spdq"
+            f"{layout.title} {version} is from a newer version, this one reads up to {known}: upgrade spdq"
         )
         raise Refused("IncompatibleError", f"{path}: {newer}")
 
 
-def _walk(group: Any, where: str, path: str, data_sets: dict[str, Any], attributes: dict[str, Any]) -> None:
-    """Collect the format's data sets and attributes below ``group``; only hard links to known names pass."""
-    allowed = GROUPS[where]
-    for name in ATTRIBUTES.get(where, ()):
+def _walk(
+    group: Any, where: str, path: str, layout: Layout, data_sets: dict[str, Any], attributes: dict[str, Any]
+) -> None:
+    """Collect the layout's data sets and attributes below ``group``; only hard links to known names pass."""
+    allowed = layout.groups[where]
+    for name in layout.attributes.get(where, ()):
         attributes[f"{where}@{name}"] = read_attribute(group, name, f"{path}:{where}")
     if len(group) > len(allowed):
-        raise Refused(
-            "DataError", f"{path}:{where} holds {len(group)} objects, the format has {len(allowed)}"
-        )
+        message = f"{path}:{where} holds {len(group)} objects, the {layout.short} has {len(allowed)}"
+        raise Refused("DataError", message)
     for name in group:
         child = f"{where.rstrip('/')}/{name}"
-        if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
-            raise Refused("DataError", f"external links are not allowed ({path}:{child})")
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise Refused("DataError", f"soft links are not allowed ({path}:{child})")
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            kind = "external" if isinstance(link, h5py.ExternalLink) else "soft"
+            raise Refused("DataError", f"{kind} links are not allowed ({path}:{child})")
         if name not in allowed:
-            raise Refused(
-                "DataError", f"{path}:{child} is not part of the data set format, version {VERSION}"
-            )
-        if child in RESERVED:
+            message = f"{path}:{child} is not part of the {layout.title}, version {layout.version}"
+            raise Refused("DataError", message)
+        if child in layout.reserved:
             continue
         node_class = group.get(name, getclass=True)
-        if node_class is h5py.Dataset and child not in ("/image", "/text", "/split"):
+        is_group = child in layout.groups
+        if node_class is h5py.Dataset and (not is_group or child in layout.or_data_set):
             data_sets[child] = group[name]
-        elif node_class is h5py.Group and child in GROUPS:
-            _walk(group[name], child, path, data_sets, attributes)
+        elif node_class is h5py.Group and is_group:
+            _walk(group[name], child, path, layout, data_sets, attributes)
         else:
-            raise Refused(
-                "DataError", f"{path}:{child} must be a {'group' if child in GROUPS else 'data set'}"
-            )
+            raise Refused("DataError", f"{path}:{child} must be a {'group' if is_group else 'data set'}")
 
 
 def _check_data_set(data_set: Any, where: str) -> int:
@@ -234,11 +247,11 @@ def _limit(path: str) -> None:
 
 
 def main() -> None:
-    path, max_bytes = sys.argv[1], int(sys.argv[2])
+    path, max_bytes, layout = sys.argv[1], int(sys.argv[2]), Layout(**json.loads(sys.argv[3]))
     answer = {}
     try:
         _limit(path)
-        check(path, max_bytes)
+        check(path, max_bytes, layout)
     except Refused as refused:
         answer = {"error": refused.error, "message": str(refused)}
     except MemoryError:

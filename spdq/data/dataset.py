@@ -64,7 +64,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         _check_name("name", self.name)
-        _check_ids(self.ids)
+        check_ids(self.ids)
         n = len(self.ids)
         if self.image_features is not None:
             _check_dense("image_features", self.image_features, n, ("float16", "float32"))
@@ -261,7 +261,7 @@ def _check_name(what: str, name: str) -> None:
         raise DataError(f"{what}: expected at most {MAX_NAME} characters, got {len(name)}")
 
 
-def _check_ids(ids: Any) -> None:
+def check_ids(ids: Any) -> None:
     if (
         not isinstance(ids, np.ndarray)
         or ids.ndim != 1

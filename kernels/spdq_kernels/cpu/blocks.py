@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import boolean, float32, float64, int64, types, uint8, uint64
+from numba import float32, float64, int64, types, uint8
 
 from spdq_kernels.contract import BLOCK_ROWS
 from spdq_kernels.cpu.compiler import inlined, read, write
@@ -43,10 +43,8 @@ class Rows(NamedTuple):
     """(blocks * bytes * 256,) uint8."""
     n_bytes: int
     n_rows: int
-    is_masked: bool
-    """Whether only rows whose bit is set in ``words`` may be returned."""
-    words: Any
-    """(4 * blocks,) uint64."""
+    mask: int
+    """Address of 4 words a block whose bits say which rows may be returned; 0: all."""
 
 
 class Query(NamedTuple):
@@ -63,7 +61,7 @@ class Query(NamedTuple):
     """(bytes,) int64: the bytes of a code, those that tell most first."""
 
 
-ROWS: Any = types.NamedTuple((read(uint8, 1), int64, int64, boolean, read(uint64, 1)), Rows)
+ROWS: Any = types.NamedTuple((read(uint8, 1), int64, int64, int64), Rows)
 QUERY: Any = types.NamedTuple(
     (read(float32, 2), write(float32, 1), write(float64, 1), write(uint8, 1), write(int64, 1)), Query
 )

@@ -17,7 +17,6 @@ from spdq_kernels.cpu.simd import LEVEL
 
 _kernels: dict[str, Any] = {}
 _signatures: dict[str, Any] = {}
-_compiled: dict[str, Any] = {}
 _lock = threading.Lock()
 _directory = cache.private_directory(LEVEL)
 
@@ -53,24 +52,17 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def compiled(name: str) -> Any:
     """Return the kernel of that name, compiled or loaded from the cache."""
-    if name in _compiled:
-        return _compiled[name]
     wanted = _kernels[name]
-    with _lock:
-        _compiled[name] = _compiled_anew(wanted, name)
-    return wanted
-
-
-def _compiled_anew(wanted: Any, name: str) -> Any:
     if cache.numba_settings.DISABLE_JIT:
         return wanted
-    # A torn cache file raises whatever its bytes happen to mean: start afresh, at last without a cache.
-    for repair in (_empty_cache, _stop_caching):
-        try:
-            return _compile(wanted, name)
-        except Exception:
-            repair()
-    return _compile(wanted, name)
+    with _lock:
+        # A torn cache file raises whatever its bytes happen to mean: start afresh, at last without a cache.
+        for repair in (_empty_cache, _stop_caching):
+            try:
+                return _compile(wanted, name)
+            except Exception:
+                repair()
+        return _compile(wanted, name)
 
 
 def names() -> tuple[str, ...]:

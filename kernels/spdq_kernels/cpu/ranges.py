@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float32, int64, types, uint8, uint64
+from numba import float32, int64, types, uint8, uint64
 
 from spdq_kernels.contract import BLOCK_ROWS
 from spdq_kernels.cpu.blocks import BYTES, HALVES, SMALL_WIDTH, Query, Rows
@@ -17,7 +17,7 @@ from spdq_kernels.cpu.scan import AHEAD, scan_blocks_bytes, scan_blocks_halves
 
 @inlined
 def scan_range(  # type: ignore[no-untyped-def]
-    kind, scan_blocks, tables, codes, n_bytes, n_rows, first, last, is_masked, words, limit, keys, size
+    kind, scan_blocks, tables, codes, n_bytes, n_rows, first, last, mask, limit, keys, size
 ):
     """Append the keys of rows of blocks first..last-1 below the limit while 256 more have room.
 
@@ -25,7 +25,7 @@ def scan_range(  # type: ignore[no-untyped-def]
     """
     lowest = np.empty(len(tables), np.float32)
     small = np.empty(n_bytes * SMALL_WIDTH[kind], np.uint8)
-    rows = Rows(codes, n_bytes, n_rows, is_masked, words)
+    rows = Rows(codes, n_bytes, n_rows, mask)
     query = Query(tables, lowest, np.zeros(3), small, np.arange(n_bytes))
     find_lowest(query)
     most = quantize(np.int64(kind), query, key_distance(limit))
@@ -53,7 +53,7 @@ def scan_range(  # type: ignore[no-untyped-def]
 
 
 _RANGE: Any = (
-    *(read(float32, 2), read(uint8, 1), int64, int64, int64, int64, boolean, read(uint64, 1), uint64),
+    *(read(float32, 2), read(uint8, 1), int64, int64, int64, int64, int64, uint64),
     *(write(uint64, 1), int64),
 )
 _DONE: Any = types.UniTuple(int64, 2)
@@ -61,7 +61,7 @@ _DONE: Any = types.UniTuple(int64, 2)
 
 @kernel(*_RANGE, returns=_DONE)
 def range_bytes(  # type: ignore[no-untyped-def]
-    tables, codes, n_bytes, n_rows, first, last, is_masked, words, limit, keys, size
+    tables, codes, n_bytes, n_rows, first, last, mask, limit, keys, size
 ):
     """``scan_range`` of kind BYTES."""
     return scan_range(
@@ -73,8 +73,7 @@ def range_bytes(  # type: ignore[no-untyped-def]
         n_rows,
         first,
         last,
-        is_masked,
-        words,
+        mask,
         limit,
         keys,
         size,
@@ -83,7 +82,7 @@ def range_bytes(  # type: ignore[no-untyped-def]
 
 @kernel(*_RANGE, returns=_DONE)
 def range_halves(  # type: ignore[no-untyped-def]
-    tables, codes, n_bytes, n_rows, first, last, is_masked, words, limit, keys, size
+    tables, codes, n_bytes, n_rows, first, last, mask, limit, keys, size
 ):
     """``scan_range`` of kind HALVES."""
     return scan_range(
@@ -95,8 +94,7 @@ def range_halves(  # type: ignore[no-untyped-def]
         n_rows,
         first,
         last,
-        is_masked,
-        words,
+        mask,
         limit,
         keys,
         size,

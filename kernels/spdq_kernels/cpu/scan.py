@@ -44,6 +44,8 @@ from spdq_kernels.cpu.simd import (
 
 TILE_BYTES = 1 << 18
 """Codes that a group of queries scans in turn: a part of the second-level cache."""
+MASK_AHEAD = 2048
+"""Bytes of a mask that are asked for in advance: queries come back to theirs after a tile."""
 AHEAD = 8192
 """Bytes that a single query asks for in advance."""
 REPEATS, EVALUATED, DEEP_BLOCKS = 0, 1, 2
@@ -88,9 +90,9 @@ def scan_blocks(  # type: ignore[no-untyped-def]
     Returns the limit, the largest sum of bytes that goes with it, and the number of keys. With ``depth`` below the
     number of bytes a block whose sums over that many bytes are too large already is left.
     """
-    n_bytes, n_rows, is_masked = rows.n_bytes, rows.n_rows, rows.is_masked
+    n_bytes, n_rows, mask = rows.n_bytes, rows.n_rows, rows.mask
     block_bytes = BLOCK_ROWS * n_bytes
-    codes_at, words_at, keys_at = address(rows.codes), address(rows.words), address(keys)
+    codes_at, keys_at = address(rows.codes), address(keys)
     tables_at, small_at, order_at = address(query.tables), address(query.small), address(query.order)
     any_kind = np.int64(kind)  # as a constant it would make kernels of its own
     empty = zeros()
@@ -98,11 +100,12 @@ def scan_blocks(  # type: ignore[no-untyped-def]
     word0 = word1 = word2 = word3 = _ALL
     n_deep, n_evaluated = 0, 0
     for block in range(first, last):
-        if is_masked:
-            word0 = np.uint64(load_int(words_at, 4 * block))
-            word1 = np.uint64(load_int(words_at, 4 * block + 1))
-            word2 = np.uint64(load_int(words_at, 4 * block + 2))
-            word3 = np.uint64(load_int(words_at, 4 * block + 3))
+        if mask:
+            prefetch(mask + 32 * block + MASK_AHEAD)
+            word0 = np.uint64(load_int(mask, 4 * block))
+            word1 = np.uint64(load_int(mask, 4 * block + 1))
+            word2 = np.uint64(load_int(mask, 4 * block + 2))
+            word3 = np.uint64(load_int(mask, 4 * block + 3))
             if (word0 | word1 | word2 | word3) == _NONE:
                 continue
         start = codes_at + block * block_bytes
@@ -213,11 +216,11 @@ def put_in_order(small, order):  # type: ignore[no-untyped-def]
 @kernel(ROWS, int64, int64, int64, returns=int64)
 def count_rows(rows, first, last, enough):  # type: ignore[no-untyped-def]
     """Rows of blocks first..last-1 that may be returned, ``enough`` if there are more."""
-    if not rows.is_masked:
+    if rows.mask == 0:
         return min(min(last * BLOCK_ROWS, rows.n_rows) - first * BLOCK_ROWS, enough)
     count = 0
     for word in range(4 * first, 4 * last):
-        count += count_bits(rows.words[word])
+        count += count_bits(np.uint64(load_int(rows.mask, word)))
         if count >= enough:
             return enough
     return count
@@ -245,9 +248,14 @@ def first_limit(kind, scan_blocks, rows, query, first, last, k, rank, keys, coun
     if rank == 0:
         rank = rank_of(k * count / (last - first), k)
     limit, most, size, place = NO_LIMIT, np.int64(EVERYTHING), np.int64(0), np.int64(0)
+    block_bytes = BLOCK_ROWS * rows.n_bytes
     for _ in range(count):
         block = first + start + place * stride
         place = (place + step) % count
+        # The next one lies where no processor expects it.
+        following = address(rows.codes) + (first + start + place * stride) * block_bytes
+        for line in range(following, following + block_bytes, CACHE_LINE):
+            prefetch(line)
         limit, most, size = scan_blocks(
             rows,
             query,
@@ -281,7 +289,6 @@ def scan_queries(  # type: ignore[no-untyped-def]
     first,
     last,
     masks,
-    mask_of,
     k,
     rank,
     distances,
@@ -292,10 +299,10 @@ def scan_queries(  # type: ignore[no-untyped-def]
     """The k nearest rows of blocks first..last-1 for each of a few queries, sorted; +inf and -1 where there are fewer.
 
     tables (nq, M, K) float32, for kind BITS (nq, 0, 0) beside bit_queries (nq, bytes) uint8; codes flat blocks; masks
-    (n, 4 * blocks) uint64, of which query q has the one at mask_of[q], or all rows if that is negative. is_short (nq,)
-    says where the first limit was too low: the query wants another scan with a higher ``rank``, at first 0.
+    (nq,) int64 the addresses of filters' words, 0 for none. is_short (nq,) says where the first limit was too low: the
+    query wants another scan with a higher ``rank``, at first 0.
     """
-    n_queries = len(mask_of)
+    n_queries = len(masks)
     n_small = n_bytes * SMALL_WIDTH[kind]
     # Vectors of tables that lie across two cache lines would take twice as long to load.
     width = -(-n_small // CACHE_LINE) * CACHE_LINE
@@ -320,7 +327,7 @@ def scan_queries(  # type: ignore[no-untyped-def]
         for q in range(n_queries):
             small = room[aligned + q * width : aligned + q * width + n_small]
             query = Query(tables[q], lowest[q], bound[q], small, order[q])
-            of_rows = Rows(codes, n_bytes, n_rows, mask_of[q] >= 0, masks[max(mask_of[q], 0)])
+            of_rows = Rows(codes, n_bytes, n_rows, masks[q])
             if tile_first == first:
                 for byte in range(n_bytes):
                     order[q, byte] = byte
@@ -360,14 +367,14 @@ def scan_queries(  # type: ignore[no-untyped-def]
                 resting[q] = rest[q]
                 rest[q] = min(2 * rest[q], 64)
     for q in range(n_queries):
-        of_rows = Rows(codes, n_bytes, n_rows, mask_of[q] >= 0, masks[max(mask_of[q], 0)])
+        of_rows = Rows(codes, n_bytes, n_rows, masks[q])
         is_short[q] = size[q] < k and size[q] < count_rows(of_rows, first, last, k)
         counters[REPEATS] += is_short[q]
         write_nearest(keys[q], size[q], k, distances[q], rows[q])
 
 
 _QUERIES: Any = (
-    *(read(float32, 3), read(uint8, 2), read(uint8, 1), int64, int64, int64, int64, read(uint64, 2)),
+    *(read(float32, 3), read(uint8, 2), read(uint8, 1), int64, int64, int64, int64),
     *(read(int64, 1), int64, int64, write(float32, 2), write(int64, 2), write(boolean, 1), write(int64, 1)),
 )
 
@@ -382,7 +389,6 @@ def scan_bytes(  # type: ignore[no-untyped-def]
     first,
     last,
     masks,
-    mask_of,
     k,
     rank,
     distances,
@@ -402,7 +408,6 @@ def scan_bytes(  # type: ignore[no-untyped-def]
         first,
         last,
         masks,
-        mask_of,
         k,
         rank,
         distances,
@@ -422,7 +427,6 @@ def scan_halves(  # type: ignore[no-untyped-def]
     first,
     last,
     masks,
-    mask_of,
     k,
     rank,
     distances,
@@ -442,7 +446,6 @@ def scan_halves(  # type: ignore[no-untyped-def]
         first,
         last,
         masks,
-        mask_of,
         k,
         rank,
         distances,
@@ -462,7 +465,6 @@ def scan_bits(  # type: ignore[no-untyped-def]
     first,
     last,
     masks,
-    mask_of,
     k,
     rank,
     distances,
@@ -482,7 +484,6 @@ def scan_bits(  # type: ignore[no-untyped-def]
         first,
         last,
         masks,
-        mask_of,
         k,
         rank,
         distances,

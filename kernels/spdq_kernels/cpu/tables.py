@@ -55,12 +55,13 @@ def project(vectors, matrix, results):  # type: ignore[no-untyped-def]
 
 @kernel(read(float32, 2), read(float32, 3), int64, int64, write(float32, 3))
 def tables(queries, columns, step, squared, results):  # type: ignore[no-untyped-def]
-    """results (nq, M, columns), +inf beforehand: codebook m against the d query columns from ``step * m``."""
+    """results (nq, M, columns): codebook m against the d query columns from ``step * m``, +inf behind column K."""
     n_codebooks, dim, n_words = columns.shape
     for m in range(n_codebooks):
         for i in range(queries.shape[0]):
             part = queries[i, step * m : step * m + dim]
             sums = results[i, m, :n_words]
+            results[i, m, n_words:] = np.inf
             if squared:
                 square_differences(part, columns[m], sums)
             else:
