@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 INSTALLED := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check wheel clean
+.PHONY: help demo test lint types check speed wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -35,12 +35,16 @@ types: $(VENV)/dev.stamp ## mypy --strict
 
 check: lint types test ## lint, types, test
 
+speed: $(VENV)/dev.stamp ## race the search against Faiss, up to 10M rows: half an hour; bench-out/speed.md
+	@mkdir -p bench-out
+	$(BIN)/spdq bench speed --out bench-out
+
 wheel: $(BIN)/python ## build dist/spdq-*.whl
 	rm -rf build dist *.egg-info
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove all that was made here, .venv too
-	rm -rf $(VENV) build dist demo-out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo-out bench-out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find spdq kernels cli benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

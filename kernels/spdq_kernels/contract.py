@@ -23,6 +23,10 @@ TABLE_WORDS = 256
 NIBBLE_WORDS = 16
 """Columns of a lookup table for 4-bit codes."""
 
+BYTES, HALVES, BITS = 0, 1, 2
+"""What a byte of code is: a word of 8 bits, two words of 4, or plain bits."""
+KINDS = ("bytes", "halves", "bits")
+
 MAX_ROWS = (1 << 32) - 1
 """Most rows of one scan: a row and its distance share 64 bits."""
 

@@ -26,7 +26,7 @@ class RowFilter:
     """Rows that a scan may return; immutable.
 
     Keep the object to search with it again: a scan that pays for gathering the allowed rows leaves them here, for
-    the blocks it was last used with.
+    the blocks it was last used with (which must not change).
 
     Parameters
     ----------

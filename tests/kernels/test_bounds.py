@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spdq_kernels import cpu
-from spdq_kernels.cpu import bounds, simd
+from spdq_kernels.cpu import bounds, lookups
 from spdq_kernels.cpu.blocks import Query
 
 
@@ -25,7 +25,7 @@ def quantized(tables, limit):
 def plain(small, n_words):
     """Bytes of tables as they are looked up: differences added up again."""
     tables = small.reshape(-1, n_words).copy()
-    if simd.DIFFERENCES and n_words == 256:
+    if lookups.DIFFERENCES and n_words == 256:
         for half in (0, 128):
             for row in range(half + 16, half + 128, 16):
                 tables[:, row : row + 16] ^= tables[:, row - 16 : row]

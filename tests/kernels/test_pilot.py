@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from spdq_kernels import cpu, pack_codes, reference
-from spdq_kernels.cpu import pilot, scan
-from spdq_kernels.search import _scan, _table_queries
+from spdq_kernels.cpu import block_scan, pilot
+from spdq_kernels.scanning import scan_all
+from spdq_kernels.search import _table_queries
 
 
 def counted(tables, codes, k):
     """A scan's result and its counters."""
     counters = np.zeros(3, np.int64)
     blocks = pack_codes(codes)
-    found = _scan(_table_queries(tables), blocks, len(codes), min(k, len(codes)), [], 1, counters)
+    found = scan_all(_table_queries(tables), blocks, len(codes), min(k, len(codes)), [], 1, counters)
     expected = reference.scan(tables, blocks, len(codes), k)
     for a, b in zip(found, expected, strict=True):
         assert a.tobytes() == b.tobytes()
@@ -53,14 +54,14 @@ def test_a_guess_saves_evaluations():
     tables = random.random((4, 8, 256)).astype(np.float32)
     codes = random.integers(0, 256, (60_000, 8), np.uint8)
     counters = counted(tables, codes, 10)
-    assert counters[scan.EVALUATED] < 4 * 900
-    assert counters[scan.REPEATS] == 0
+    assert counters[block_scan.EVALUATED] < 4 * 900
+    assert counters[block_scan.REPEATS] == 0
 
 
 def test_rows_from_far_to_near_are_not_all_evaluated():
     tables, codes = line(60_000)
     counters = counted(tables, codes[::-1].copy(), 10)
-    assert counters[scan.EVALUATED] < 6000
+    assert counters[block_scan.EVALUATED] < 6000
 
 
 def test_a_guess_too_low_is_found_out():
@@ -74,7 +75,7 @@ def test_a_guess_too_low_is_found_out():
     assert count == n_blocks // pilot.SHARE
     codes.reshape(n_blocks, 256, 2)[start::stride][:count, :5, 0] = 0
     counters = counted(tables, codes, 1000)
-    assert counters[scan.REPEATS] >= 1
+    assert counters[block_scan.REPEATS] >= 1
 
 
 def test_no_guess_is_found_out_at_last():
@@ -111,4 +112,4 @@ def test_a_first_stage_leaves_blocks_alone():
     """Blocks that lie far by their first byte need no second stage."""
     tables, codes = line(60_000)
     counters = counted(tables, codes, 10)
-    assert counters[scan.DEEP_BLOCKS] < 60_000 / 256 / 2
+    assert counters[block_scan.DEEP_BLOCKS] < 60_000 / 256 / 2

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spdq_kernels import RowFilter, pack_codes, range_scan, reference, search
+from spdq_kernels import RowFilter, pack_codes, range_scan, reference, within
 
 
 def make(seed, n_queries, n_rows, n_codebooks, bits=8):
@@ -51,10 +51,10 @@ def test_a_distance_equal_to_the_radius_is_outside():
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_more_hits_than_there_was_room_for(threads):
-    tables, blocks = make(3, 2, 5 * search.RANGE_KEYS, 2)
-    expected = reference.range_scan(tables, blocks, 5 * search.RANGE_KEYS, 5)
-    assert expected[0][1] > 2 * search.RANGE_KEYS
-    assert_same(range_scan(tables, blocks, 5 * search.RANGE_KEYS, 5, threads), expected)
+    tables, blocks = make(3, 2, 5 * within.RANGE_KEYS, 2)
+    expected = reference.range_scan(tables, blocks, 5 * within.RANGE_KEYS, 5)
+    assert expected[0][1] > 2 * within.RANGE_KEYS
+    assert_same(range_scan(tables, blocks, 5 * within.RANGE_KEYS, 5, threads), expected)
 
 
 def test_a_filter_for_each_query():

@@ -124,9 +124,9 @@ def test_a_filter_for_each_query(n_rows):
 @pytest.mark.parametrize("way", ["mask", "gather", "evaluate"])
 @pytest.mark.parametrize("bits", [4, 8])
 def test_each_way_to_filter(monkeypatch, way, bits):
-    from spdq_kernels import search
+    from spdq_kernels import filtered
 
-    monkeypatch.setattr(search, "_way_to_filter", lambda *_: way)
+    monkeypatch.setattr(filtered, "way_to_filter", lambda *_: way)
     tables, codes = make(11, 5, 9000, 6, bits=bits)
     blocks = pack_codes(codes, bits)
     for one in filters(9000):
@@ -136,9 +136,9 @@ def test_each_way_to_filter(monkeypatch, way, bits):
 
 
 def test_gathered_rows_are_kept_with_the_filter(monkeypatch):
-    from spdq_kernels import search
+    from spdq_kernels import filtered
 
-    monkeypatch.setattr(search, "_way_to_filter", lambda *_: "gather")
+    monkeypatch.setattr(filtered, "way_to_filter", lambda *_: "gather")
     tables, codes = make(12, 2, 9000, 4)
     one, blocks = RowFilter(np.arange(9000) % 7 == 0), pack_codes(codes)
     scan(tables, blocks, 9000, 3, allowed=one)

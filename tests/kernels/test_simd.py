@@ -17,7 +17,7 @@ KERNELS = Path(spdq_kernels.__file__).parents[1]
 
 SAME_AS_THE_REFERENCE = """
 import numpy as np
-from spdq_kernels import RowFilter, hamming_scan, pack_codes, range_scan, reference, scan, search
+from spdq_kernels import RowFilter, filtered, hamming_scan, pack_codes, range_scan, reference, scan
 from spdq_kernels.cpu.simd import LEVEL
 
 random = np.random.default_rng(0)
@@ -35,7 +35,7 @@ for bits in (8, 4):
     for k in (1, 300):
         same(scan, tables, blocks, n, k)
         for way in ("mask", "gather"):
-            search._way_to_filter = lambda *_: way
+            filtered.way_to_filter = lambda *_: way
             same(scan, tables, blocks, n, k, allowed=some)
     same(range_scan, tables, blocks, n, -5.0)
 codes = random.integers(0, 256, (n, 6), np.uint8)
@@ -106,8 +106,8 @@ def test_the_assembly_of_the_hot_loop(kernel, instructions, others):
     # Compiled anew: a kernel from the cache has no assembly to show.
     code = f"""
 from numba import njit
-from spdq_kernels.cpu import compiler, scan
-made = njit(nogil=True, error_model="numpy")(scan.{kernel}.py_func)
+from spdq_kernels.cpu import block_scan, compiler
+made = njit(nogil=True, error_model="numpy")(block_scan.{kernel}.py_func)
 made.compile(compiler._signatures["{kernel}"])
 print("".join(made.inspect_asm().values()))
 """
@@ -121,9 +121,9 @@ NEON = """
 import numpy as np
 from llvmlite import binding
 from numba import njit, types
-from spdq_kernels.cpu import simd
-simd.LEVEL, simd._HAS_GFNI, simd.DIFFERENCES = "neon", False, False
-from spdq_kernels.cpu import blocks
+from spdq_kernels import contract
+from spdq_kernels.cpu import blocks, lookups, simd
+lookups.LEVEL, lookups.HAS_GFNI = "neon", False
 
 def sums(small, order, n_bytes, code):
     empty = simd.zeros()
@@ -170,9 +170,9 @@ print(machine.emit_assembly(module))
 @pytest.mark.parametrize(
     ("kind", "lookups", "least"),
     [
-        ("blocks.BYTES", r"tbl\s+v\d+\.16b, \{ [^}]*,[^}]*,[^}]*,", 64),
-        ("blocks.HALVES", r"tbl\s", 32),
-        ("blocks.BITS", r"cnt\s", 16),
+        ("contract.BYTES", r"tbl\s+v\d+\.16b, \{ [^}]*,[^}]*,[^}]*,", 64),
+        ("contract.HALVES", r"tbl\s", 32),
+        ("contract.BITS", r"cnt\s", 16),
     ],
 )
 def test_the_neon_path_compiles_for_arm(kind, lookups, least):

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import float32, float64, int64, types, uint8
 
-from spdq_kernels.contract import BLOCK_ROWS
+from spdq_kernels.contract import BLOCK_ROWS, BYTES, HALVES
 from spdq_kernels.cpu.compiler import inlined, read, write
+from spdq_kernels.cpu.lookups import lookup16, lookup256
 from spdq_kernels.cpu.simd import (
     add,
     count_bits,
@@ -25,12 +26,9 @@ from spdq_kernels.cpu.simd import (
     load_byte,
     load_float,
     load_int,
-    lookup16,
-    lookup256,
     repeat,
 )
 
-BYTES, HALVES, BITS = 0, 1, 2
 GROUP_ROWS = 64
 SMALL_WIDTH = (256, 32, 1)
 """Bytes of small tables for each byte of code, by kind."""

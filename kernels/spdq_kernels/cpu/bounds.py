@@ -15,9 +15,10 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, float64, int64
 
-from spdq_kernels.cpu.blocks import BITS, QUERY
+from spdq_kernels.contract import BITS
+from spdq_kernels.cpu.blocks import QUERY
 from spdq_kernels.cpu.compiler import kernel
-from spdq_kernels.cpu.simd import DIFFERENCES
+from spdq_kernels.cpu.lookups import DIFFERENCES
 
 BASE, SLACK, SCALE = 0, 1, 2
 """Places in the bound of a query: base, e A, scale (float64)."""
@@ -64,7 +65,7 @@ def quantize(kind, query, limit):  # type: ignore[no-untyped-def]
     """Make the bytes for rows up to a limit; returns the largest sum of such a row.
 
     Of kind BITS ``small`` is the query and stays: its sums are distances. Levels that look up in 16 bytes get tables of
-    256 entries as differences (see ``simd.lookup256``).
+    256 entries as differences (see ``lookups.lookup256``).
     """
     if kind == BITS:
         return np.int64(min(limit, np.float32(EVERYTHING)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spdq_kernels.cpu.blocks import BYTES
+from spdq_kernels.contract import BYTES
 from spdq_kernels.cpu.simd import LEVEL
 
 _SCAN = {"avx512vbmi": 0.024, "avx512bw": 0.12, "avx2": 0.18, "ssse3": 0.35, "neon": 0.2, "generic": 1.0}

@@ -6,12 +6,14 @@ import numpy as np
 from numba import float32, int64, uint8, uint64
 
 from spdq_kernels.contract import BLOCK_ROWS
-from spdq_kernels.cpu.blocks import GROUP_ROWS, address
+from spdq_kernels.cpu.blocks import GROUP_ROWS, address, distance
 from spdq_kernels.cpu.compiler import kernel, read, write
-from spdq_kernels.cpu.keys import NO_LIMIT, select
-from spdq_kernels.cpu.scan import collect, write_nearest
-from spdq_kernels.cpu.simd import HAS_COMPRESS, compress, count_bits, load, lowest_bit
+from spdq_kernels.cpu.keys import NO_LIMIT, make_key, select
+from spdq_kernels.cpu.scan import write_nearest
+from spdq_kernels.cpu.simd import HAS_COMPRESS, compress, count_bits, load, lowest_bit, prefetch
 
+TOGETHER = 32
+"""Rows that are evaluated one after another."""
 _ONE = np.uint64(1)
 _NONE = np.uint64(0)
 
@@ -63,7 +65,7 @@ def gather(codes, n_bytes, words, gathered, rows):  # type: ignore[no-untyped-de
 )
 def evaluate_rows(tables, bit_queries, kind, codes, n_bytes, words, k, distances, rows):  # type: ignore[no-untyped-def]
     """The k nearest of the rows whose bit is set, for each query; +inf and -1 where there are fewer."""
-    keys = np.empty(k + k // 2 + 8 + GROUP_ROWS, np.uint64)
+    keys = np.empty(k + k // 2 + 8 + TOGETHER, np.uint64)
     for q in range(len(distances)):
         size = find_nearest(tables[q], bit_queries[q], kind, codes, n_bytes, words, k, keys)
         write_nearest(keys, size, k, distances[q], rows[q])
@@ -75,23 +77,36 @@ def evaluate_rows(tables, bit_queries, kind, codes, n_bytes, words, k, distances
     returns=int64,
 )
 def find_nearest(tables, bit_query, kind, codes, n_bytes, words, k, keys):  # type: ignore[no-untyped-def]
-    """Put the keys of the rows whose bit is set into keys, the k smallest among them; returns their number."""
-    full = len(keys) - GROUP_ROWS
+    """Put the keys of the rows whose bit is set into keys, the k smallest among them; returns their number.
+
+    Rows lie apart from each other: their codes are asked for some rows before they are evaluated.
+    """
+    full = len(keys) - TOGETHER
     limit, size = NO_LIMIT, np.int64(0)
-    codes_at, tables_at, query_at, keys_at = (
-        address(codes),
-        address(tables),
-        address(bit_query),
-        address(keys),
-    )
-    for group in range(len(words)):
-        if words[group] == _NONE:
-            continue
-        code = codes_at + (group // 4) * (BLOCK_ROWS * n_bytes) + (group % 4) * GROUP_ROWS
-        size = collect(
-            code, n_bytes, group * GROUP_ROWS, words[group], kind, tables_at, query_at, limit, keys_at, size
-        )
-        if size > full:
-            select(keys, size, k)
-            size, limit = k, keys[k - 1]
+    codes_at, tables_at, query_at = address(codes), address(tables), address(bit_query)
+    waiting = np.empty(TOGETHER, np.int64)
+    n_waiting = 0
+    for group in range(len(words) + 1):
+        is_last = group == len(words)
+        mask = _NONE if is_last else words[group]
+        while mask != _NONE or (is_last and n_waiting):
+            if mask != _NONE:
+                row = group * GROUP_ROWS + lowest_bit(mask)
+                mask &= mask - _ONE
+                code = codes_at + (row // BLOCK_ROWS) * (BLOCK_ROWS * n_bytes) + row % BLOCK_ROWS
+                for byte in range(n_bytes):
+                    prefetch(code + byte * BLOCK_ROWS)
+                waiting[n_waiting] = row
+                n_waiting += 1
+                if n_waiting < TOGETHER:
+                    continue
+            for row in waiting[:n_waiting]:
+                code = codes_at + (row // BLOCK_ROWS) * (BLOCK_ROWS * n_bytes) + row % BLOCK_ROWS
+                key = make_key(distance(code, n_bytes, kind, tables_at, query_at), row)
+                keys[size] = key
+                size += 1 if key < limit else 0
+            n_waiting = 0
+            if size > full:
+                select(keys, size, k)
+                size, limit = k, keys[k - 1]
     return size

@@ -9,10 +9,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import float64, int64, types
 
-from spdq_kernels.cpu.compiler import kernel
+from spdq_kernels.contract import BLOCK_ROWS, CACHE_LINE
+from spdq_kernels.cpu.blocks import address
+from spdq_kernels.cpu.bounds import EVERYTHING
+from spdq_kernels.cpu.compiler import inlined, kernel
+from spdq_kernels.cpu.keys import NO_LIMIT, select
+from spdq_kernels.cpu.simd import prefetch
 
+_ROW_BITS = np.uint64((1 << 32) - 1)
 SAMPLE_BLOCKS = 64
 """Blocks in a sample at most, and ..."""
 SHARE = 8
@@ -54,3 +61,41 @@ def sample_of(n_blocks):  # type: ignore[no-untyped-def]
     while math.gcd(step, count) != 1:
         step += 2
     return count, stride // 2, stride, step
+
+
+@inlined
+def first_limit(kind, scan_blocks, rows, query, first, last, k, rank, keys, counters):  # type: ignore[no-untyped-def]
+    """A limit from a sample of blocks first..last-1; ``rank`` 0 stands for the rank that is rarely too low."""
+    count, start, stride, step = sample_of(last - first)
+    if count == 0 or rank > k:
+        return NO_LIMIT
+    if rank == 0:
+        rank = rank_of(k * count / (last - first), k)
+    limit, most, size, place = NO_LIMIT, np.int64(EVERYTHING), np.int64(0), np.int64(0)
+    block_bytes = BLOCK_ROWS * rows.n_bytes
+    for _ in range(count):
+        block = first + start + place * stride
+        place = (place + step) % count
+        # The next one lies where no processor expects it.
+        following = address(rows.codes) + (first + start + place * stride) * block_bytes
+        for line in range(following, following + block_bytes, CACHE_LINE):
+            prefetch(line)
+        limit, most, size = scan_blocks(
+            rows,
+            query,
+            block,
+            block + 1,
+            rows.n_bytes,
+            rank,
+            rank + rank // 2 + 8,
+            limit,
+            most,
+            keys,
+            size,
+            np.int64(0),
+            counters,
+        )
+    if size < rank:
+        return NO_LIMIT
+    select(keys, size, rank)
+    return keys[rank - 1] | _ROW_BITS

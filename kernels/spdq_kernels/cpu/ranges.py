@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numba import float32, int64, types, uint8, uint64
 
-from spdq_kernels.contract import BLOCK_ROWS
-from spdq_kernels.cpu.blocks import BYTES, HALVES, SMALL_WIDTH, Query, Rows
+from spdq_kernels.contract import BLOCK_ROWS, BYTES, HALVES
+from spdq_kernels.cpu.block_scan import scan_blocks_bytes, scan_blocks_halves
+from spdq_kernels.cpu.blocks import SMALL_WIDTH, Query, Rows
 from spdq_kernels.cpu.bounds import find_lowest, quantize
 from spdq_kernels.cpu.compiler import inlined, kernel, read, write
 from spdq_kernels.cpu.keys import key_distance
-from spdq_kernels.cpu.scan import AHEAD, scan_blocks_bytes, scan_blocks_halves
+from spdq_kernels.cpu.scan import AHEAD
 
 
 @inlined

@@ -79,7 +79,8 @@ class CudaCodes:
         contract.integer(k, "k", 1)
         filters = row_filters(allowed, len(tables), self.n_rows)
         counts = [self.n_rows if one is None else one.count for one in filters]
-        k = min(int(k), max(counts, default=self.n_rows))
+        most = allowed.count if isinstance(allowed, RowFilter) else max(counts, default=self.n_rows)
+        k = min(int(k), most)
         keys = np.empty((len(tables), k), np.uint64)
         if k:
             at_once = self._queries_at_once(filters)
