@@ -61,7 +61,7 @@ def collect(code, n_bytes, row, mask, kind, tables, small, limit, keys, size):  
 
 @inlined
 def scan_blocks(  # type: ignore[no-untyped-def]
-    kind, rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
+    kind, rows, query, first, last, depth, k, full, limit, most, keys, size, counters
 ):
     """Append the keys below the limit of blocks first..last-1; with more than ``full`` of them the limit falls.
 
@@ -87,9 +87,6 @@ def scan_blocks(  # type: ignore[no-untyped-def]
             if (word0 | word1 | word2 | word3) == _NONE:
                 continue
         start = codes_at + block * block_bytes
-        if ahead:
-            for line in range(start + ahead, start + ahead + block_bytes, 64):
-                prefetch(line)
         at = (start, start + 64, start + 128, start + 192)
         sums = add_bytes(small_at, kind, order_at, 0, depth, at, (empty, empty, empty, empty))
         if depth < n_bytes:
@@ -138,7 +135,7 @@ def scan_blocks(  # type: ignore[no-untyped-def]
 
 
 _ARGUMENTS: Any = (
-    *(ROWS, QUERY, int64, int64, int64, int64, int64, uint64, int64, write(uint64, 1), int64, int64),
+    *(ROWS, QUERY, int64, int64, int64, int64, int64, uint64, int64, write(uint64, 1), int64),
     write(int64, 1),
 )
 _SCANNED: Any = types.Tuple((uint64, int64, int64))
@@ -146,29 +143,23 @@ _SCANNED: Any = types.Tuple((uint64, int64, int64))
 
 @kernel(*_ARGUMENTS, returns=_SCANNED)
 def scan_blocks_bytes(  # type: ignore[no-untyped-def]
-    rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
+    rows, query, first, last, depth, k, full, limit, most, keys, size, counters
 ):
     """``scan_blocks`` of kind BYTES."""
-    return scan_blocks(
-        BYTES, rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
-    )
+    return scan_blocks(BYTES, rows, query, first, last, depth, k, full, limit, most, keys, size, counters)
 
 
 @kernel(*_ARGUMENTS, returns=_SCANNED)
 def scan_blocks_halves(  # type: ignore[no-untyped-def]
-    rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
+    rows, query, first, last, depth, k, full, limit, most, keys, size, counters
 ):
     """``scan_blocks`` of kind HALVES."""
-    return scan_blocks(
-        HALVES, rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
-    )
+    return scan_blocks(HALVES, rows, query, first, last, depth, k, full, limit, most, keys, size, counters)
 
 
 @kernel(*_ARGUMENTS, returns=_SCANNED)
 def scan_blocks_bits(  # type: ignore[no-untyped-def]
-    rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
+    rows, query, first, last, depth, k, full, limit, most, keys, size, counters
 ):
     """``scan_blocks`` of kind BITS."""
-    return scan_blocks(
-        BITS, rows, query, first, last, depth, k, full, limit, most, keys, size, ahead, counters
-    )
+    return scan_blocks(BITS, rows, query, first, last, depth, k, full, limit, most, keys, size, counters)

@@ -26,10 +26,13 @@ from spdq_kernels.cpu.simd import (
     load_byte,
     load_float,
     load_int,
+    prefetch,
     repeat,
 )
 
 GROUP_ROWS = 64
+AHEAD = 16384
+"""Bytes that are asked for in advance."""
 SMALL_WIDTH = (256, 32, 1)
 """Bytes of small tables for each byte of code, by kind."""
 
@@ -66,6 +69,15 @@ QUERY: Any = types.NamedTuple(
 
 
 @inlined
+def ask_for(at, step):  # type: ignore[no-untyped-def]
+    """Ask for the same bytes of the blocks to come."""
+    prefetch(at[0] + step + AHEAD)
+    prefetch(at[1] + step + AHEAD)
+    prefetch(at[2] + step + AHEAD)
+    prefetch(at[3] + step + AHEAD)
+
+
+@inlined
 def add_bytes(small, kind, order, start, stop, at, sums):  # type: ignore[no-untyped-def]
     """Add to the sums of four groups of 64 rows what code bytes order[start..stop-1] contribute.
 
@@ -77,6 +89,7 @@ def add_bytes(small, kind, order, start, stop, at, sums):  # type: ignore[no-unt
         for i in range(start, stop):
             byte = load_int(order, i)
             table, step = small + byte * 256, byte * BLOCK_ROWS
+            ask_for(at, step)
             sum0 = add(sum0, lookup256(table, load(at0 + step)))
             sum1 = add(sum1, lookup256(table, load(at1 + step)))
             sum2 = add(sum2, lookup256(table, load(at2 + step)))
@@ -85,6 +98,7 @@ def add_bytes(small, kind, order, start, stop, at, sums):  # type: ignore[no-unt
         for i in range(start, stop):
             byte = load_int(order, i)
             table, step = small + byte * 32, byte * BLOCK_ROWS
+            ask_for(at, step)
             sum0 = add(sum0, lookup16(table, load(at0 + step)))
             sum1 = add(sum1, lookup16(table, load(at1 + step)))
             sum2 = add(sum2, lookup16(table, load(at2 + step)))
@@ -93,6 +107,7 @@ def add_bytes(small, kind, order, start, stop, at, sums):  # type: ignore[no-unt
         for i in range(start, stop):
             byte = load_int(order, i)
             query, step = repeat(load_byte(small + byte)), byte * BLOCK_ROWS
+            ask_for(at, step)
             sum0 = add(sum0, differing_bits(query, load(at0 + step)))
             sum1 = add(sum1, differing_bits(query, load(at1 + step)))
             sum2 = add(sum2, differing_bits(query, load(at2 + step)))

@@ -92,7 +92,6 @@ def first_limit(kind, scan_blocks, rows, query, first, last, k, rank, keys, coun
             most,
             keys,
             size,
-            np.int64(0),
             counters,
         )
     if size < rank:

@@ -13,7 +13,6 @@ from spdq_kernels.cpu.blocks import SMALL_WIDTH, Query, Rows
 from spdq_kernels.cpu.bounds import find_lowest, quantize
 from spdq_kernels.cpu.compiler import inlined, kernel, read, write
 from spdq_kernels.cpu.keys import key_distance
-from spdq_kernels.cpu.scan import AHEAD
 
 
 @inlined
@@ -46,7 +45,6 @@ def scan_range(  # type: ignore[no-untyped-def]
             most,
             keys,
             size,
-            np.int64(AHEAD),
             counters,
         )
         first = stop

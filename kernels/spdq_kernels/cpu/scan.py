@@ -24,8 +24,6 @@ from spdq_kernels.cpu.simd import count_bits, load_int
 
 TILE_BYTES = 1 << 18
 """Codes that a group of queries scans in turn: a part of the second-level cache."""
-AHEAD = 8192
-"""Bytes that a single query asks for in advance."""
 _STAGE_COST = 0.12
 """What testing after the first stage costs, as a share of scanning a block."""
 
@@ -116,7 +114,6 @@ def scan_queries(  # type: ignore[no-untyped-def]
     shallow = n_bytes // 2 + 1 if n_bytes > 2 else n_bytes
     resting = np.zeros(n_queries, np.int64)
     rest = np.full(n_queries, 8)
-    ahead = AHEAD if n_queries == 1 else 0
     tile = max(1, TILE_BYTES // (BLOCK_ROWS * n_bytes))
     for tile_first in range(first, last, tile):
         tile_last = min(tile_first + tile, last)
@@ -152,7 +149,6 @@ def scan_queries(  # type: ignore[no-untyped-def]
                 most[q],
                 keys[q],
                 size[q],
-                ahead,
                 counters,
             )
             if depth == n_bytes:

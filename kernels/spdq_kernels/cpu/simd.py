@@ -139,7 +139,7 @@ def prefetch(typing_context, address):  # type: ignore[no-untyped-def]
 
     def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
         pointer = pointer_to(builder, values[0])
-        constants = [ir.Constant(I32, value) for value in (0, 3, 1)]
+        constants = [ir.Constant(I32, value) for value in (0, 2, 1)]
         call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *constants])
         return context.get_dummy_value()
 
