@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import heapq
 
 import numpy as np
@@ -319,3 +320,33 @@ def test_unaligned_tables():
 
 def test_any_number_of_threads_is_bounded():
     assert contract.thread_count(10**9) == contract.MAX_THREADS
+
+
+@pytest.mark.parametrize("first_row", [1 << 31, (1 << 32) - 1024])
+def test_rows_beyond_31_bits(first_row):
+    """Only the last few blocks of so many rows exist; the array before them is an address and nothing else."""
+    from spdq_kernels.dispatch import compiled, read_only
+
+    tables, codes = make(20, 2, 1000, 3)
+    blocks, first = pack_codes(codes), first_row // 256
+    address = blocks.ctypes.data - first * 3 * 256
+    whole = np.frombuffer((ctypes.c_uint8 * ((first + 4) * 3 * 256)).from_address(address), np.uint8)
+    distances, rows = np.empty((2, 40), np.float32), np.empty((2, 40), np.int64)
+    compiled("scan_bytes")(
+        read_only(tables),
+        read_only(np.empty((2, 0), np.uint8)),
+        read_only(whole),
+        3,
+        first_row + 1000,
+        first,
+        first + 4,
+        read_only(np.zeros(2, np.int64)),
+        40,
+        0,
+        distances,
+        rows,
+        np.empty(2, np.bool_),
+        np.zeros(3, np.int64),
+    )
+    expected = reference.scan(tables, blocks, 1000, 40)
+    assert_same((distances, rows - first_row), expected)
