@@ -184,7 +184,8 @@ def norms(value: Any, metric: str) -> None:
     if value is None:
         if metric == "l2":
             raise ValueError(
-                'metric "l2" of additive codes needs norms: a byte of each item names its squared norm'
+                'metric "l2" of additive codes needs norms, for a byte of each item that names its squared norm: '
+                'pass them or use metric "ip"'
             )
         return
     array(value, "norms", np.float32, 1)

@@ -51,7 +51,7 @@ def test_results_say_what_was_compared(nothing_installed):
 
 def test_nothing_left_to_measure(nothing_installed):
     with pytest.raises(
-        MissingExtraError, match=r'not here: faiss; faiss comes with pip install "spdq\[bench\]"'
+        MissingExtraError, match=r'not here: faiss; faiss comes with pip install "spdq\[faiss\]"'
     ):
         benchmark_speed(replace(TINY, cases=("pq", "hamming")))
 
