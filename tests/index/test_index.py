@@ -328,7 +328,7 @@ def test_bad_making():
         Index(integer_codebooks(), "cosine")
     with pytest.raises(UsageError, match='ids must be "int" or "str", got \'uuid\''):
         Index(integer_codebooks(), ids="uuid")
-    with pytest.raises(UsageError, match='"l2" of additive codes needs norms, .* use metric "ip"'):
+    with pytest.raises(UsageError, match=r'"l2" of additive codes needs norms, .* use metric "ip"'):
         Index(integer_codebooks(kind="additive"), "l2")
 
 
