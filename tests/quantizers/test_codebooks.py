@@ -134,7 +134,7 @@ def test_bad_codes(codebooks):
 def test_bad_metrics():
     with pytest.raises(UsageError, match='metric must be "l2" or "ip", not \'cosine\''):
         PRODUCT.lookup_tables(normal(0, 1, 8), "cosine")
-    with pytest.raises(UsageError, match='additive tables have no "l2" metric'):
+    with pytest.raises(UsageError, match='"l2" of additive codes needs norms'):
         ADDITIVE.lookup_tables(normal(0, 1, 8), "l2")
 
 
