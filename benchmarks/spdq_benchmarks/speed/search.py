@@ -68,6 +68,11 @@ class Bits:
         return hamming_scan(queries, self.blocks, len(self.bits), k, 1)
 
 
+def _by_columns(words: Floats) -> Floats:
+    """The same words in memory as ``Codebooks`` keeps them: tables are then made without rearranging them."""
+    return np.ascontiguousarray(words.transpose(0, 2, 1)).transpose(0, 2, 1)
+
+
 class Collections:
     """The first n rows of one made collection, coded in each way that is asked for."""
 
@@ -75,7 +80,7 @@ class Collections:
         self.clusters = Clusters(seed)
         self.queries = self.clusters.queries(n_queries)
         training = self.clusters.training()
-        self._words = {name: fit_words(training, CodeKind.named(name), seed) for name in codes}
+        self._words = {name: _by_columns(fit_words(training, CodeKind.named(name), seed)) for name in codes}
         self._codes = {name: np.empty((n_rows, len(words)), np.uint8) for name, words in self._words.items()}
         self._bits = np.empty((n_rows, 8) if with_bits else (0, 8), np.uint8)
         self._made: dict[tuple[str, int], Any] = {}
