@@ -35,7 +35,7 @@ types: $(VENV)/dev.stamp ## mypy --strict
 
 check: lint types test ## lint, types, test
 
-speed: $(VENV)/dev.stamp ## race the search against Faiss, up to 10M rows: half an hour; bench-out/speed.md
+speed: $(VENV)/dev.stamp ## race the search against Faiss, up to 10M rows: 20 minutes; bench-out/speed.md
 	@mkdir -p bench-out
 	$(BIN)/spdq bench speed --out bench-out
 

@@ -24,7 +24,7 @@ MAX_BASIS_ROWS = 4000
 """Texts that span the text tower's input; more cost memory and time by their square."""
 VALIDATION_SHARE = 0.05
 MIN_ROWS_TO_VALIDATE = 2500
-"""Fewer training rows are too few to give some away: 5 % of them judge by chance, and codes get worse without."""
+"""Fewer training rows are too few to give some away: 5 % of them judge by chance and are missed in training."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,8 +124,8 @@ def speed(
     """Time our searches and those of Faiss (extra "faiss") on the same codes, in turns, on one thread, and print one
     table: the ratio first, beside it what it must be.
 
-    Every answer is checked before it is timed. Ten million rows take 3 GB of memory and half an hour; leave the
-    machine alone meanwhile.
+    Every answer is checked before it is timed. Ten million rows take more than 2 GB of memory and 20 minutes; leave
+    the machine alone meanwhile.
     """
     from spdq_benchmarks.speed import results as defaults
     from spdq_benchmarks.speed.benchmark import benchmark_speed
