@@ -80,7 +80,7 @@ def project(vectors: Floats, matrix: Floats, threads: int | None = None) -> Floa
     contract.array(matrix, "matrix", np.float32, 2)
     contract.vectors(vectors, width=matrix.shape[0])
     result = np.empty((len(vectors), matrix.shape[1]), np.float32)
-    _by_rows("project", vectors, (read_only(matrix),), result, threads)
+    _by_rows("project", vectors, (matrix,), result, threads)
     return result
 
 
@@ -95,7 +95,7 @@ def assign(vectors: Floats, centres: Floats, threads: int | None = None) -> NDAr
         raise ValueError(f"centres must not be empty, not shape {centres.shape}")
     contract.vectors(vectors, width=centres.shape[1])
     result = np.empty(len(vectors), np.int64)
-    _by_rows("assign", vectors, (read_only(np.ascontiguousarray(centres.T)),), result, threads)
+    _by_rows("assign", vectors, (np.ascontiguousarray(centres.T),), result, threads)
     return result
 
 
@@ -142,7 +142,7 @@ def encode_additive(
         return codes
     half_norms, pairs = word_products(words) if products is None else products
     contract.word_products(half_norms, pairs, n_codebooks, n_words)
-    shared = (_columns(words), read_only(half_norms), read_only(pairs), int(beam), int(sweeps))
+    shared = (_columns(words), half_norms, pairs, int(beam), int(sweeps))
     _by_rows("encode_additive", vectors, shared, codes, threads)
     return codes
 
@@ -162,13 +162,6 @@ def compiled(name: str) -> Any:
     return _compiled[name]
 
 
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A read-only view: kernels are compiled for this one type, be the array writable or a mapped file."""
-    view = array.view()
-    view.setflags(write=False)
-    return view
-
-
 def _tables(
     queries: Floats, words: Floats, step: int, squared: bool, columns: int, threads: int | None
 ) -> Floats:
@@ -183,7 +176,7 @@ def _by_rows(
     """Run a kernel that treats each vector by itself, a run of rows in each thread."""
     count = workers(threads, len(vectors), VECTORS_PER_THREAD)
     kernel = compiled(name)
-    vectors = read_only(vectors)
+    vectors = vectors
     if count == 1:
         kernel(vectors, *shared, result)
         return
@@ -191,4 +184,4 @@ def _by_rows(
 
 
 def _columns(words: Floats) -> Floats:
-    return read_only(np.ascontiguousarray(words.transpose(0, 2, 1)))
+    return np.ascontiguousarray(words.transpose(0, 2, 1))

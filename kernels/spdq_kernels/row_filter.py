@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from spdq_kernels import contract
 from spdq_kernels.contract import BLOCK_ROWS
 
+FEW = 32
+"""Allowed rows are few where they are one in this many: their numbers then take no more memory than the mask."""
+
 
 class CompactBlocks(NamedTuple):
     """The allowed rows alone."""
@@ -55,6 +58,10 @@ class RowFilter:
         """Allowed rows."""
         self.n_blocks = int(self.words.reshape(-1, BLOCK_ROWS // 64).any(axis=1).sum())
         """Blocks with an allowed row."""
+        self.rows = np.flatnonzero(allowed).astype(np.uint32) if self.count * FEW <= self.n_rows else None
+        """(count,) uint32: the allowed rows, ascending, where they are few."""
+        self.spent = 0.0
+        """What searches by other means than gathering have cost, about, in nanoseconds."""
         self.lock = threading.Lock()
         self.compact: tuple[NDArray[np.uint8], CompactBlocks] | None = None
         """The blocks last gathered from, and what was gathered."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spdq_kernels.contract import KINDS
-from spdq_kernels.dispatch import compiled, read_only
+from spdq_kernels.dispatch import compiled
 from spdq_kernels.reference import Floats
 from spdq_kernels.row_filter import RowFilter
 from spdq_kernels.threads import pieces, run, workers
@@ -22,11 +22,6 @@ BYTES_PER_THREAD = 1 << 24
 
 FIRST_RANK = 64
 """Rank in the sample of the limit that a query tries after its first was too low; then four times that."""
-
-GROUP_QUERIES = 64
-"""Queries that scan a tile of codes in turn while it lies in the processor's cache, and ..."""
-GROUP_MEMORY = 1 << 26
-"""... the bytes of keys they may keep."""
 
 
 class Queries(NamedTuple):
@@ -57,25 +52,18 @@ def scan_all(
     n_queries, (n_blocks, n_bytes, _) = len(queries.tables), blocks.shape
     if n_queries == 0 or k == 0:
         return np.empty((n_queries, k), np.float32), np.empty((n_queries, k), np.int64)
-    task = Task(
-        compiled(f"scan_{KINDS[queries.kind]}"),
-        queries,
-        read_only(blocks.reshape(-1)),
-        n_bytes,
-        n_rows,
-        k,
-        _masks(filters, n_queries),
-        counters,
-    )
+    kernel, masks = compiled(f"scan_{KINDS[queries.kind]}"), _masks(filters, n_queries)
+    task = Task(kernel, blocks.reshape(-1), n_bytes, n_rows, k, counters)
     count = workers(threads, n_queries * blocks.size, BYTES_PER_THREAD)
     if count == 1:
-        return task.run(slice(0, n_queries), slice(0, n_blocks))
+        return task.run(queries, masks, 0, n_blocks)
     if n_queries >= count:
-        everything = slice(0, n_blocks)
-        parts = run(lambda chosen: task.run(chosen, everything), pieces(n_queries, count))
+        parts = run(
+            lambda chosen: task.run(queries.take(chosen), masks[chosen], 0, n_blocks),
+            pieces(n_queries, count),
+        )
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-    all_queries = slice(0, n_queries)
-    parts = run(lambda block_range: task.run(all_queries, block_range), pieces(n_blocks, count))
+    parts = run(lambda some: task.run(queries, masks, some.start, some.stop), pieces(n_blocks, count))
     distances = np.concatenate([part[0] for part in parts], axis=1)
     rows = np.concatenate([part[1] for part in parts], axis=1)
     order = np.lexsort((rows, rows < 0, distances))[:, :k]
@@ -86,64 +74,47 @@ class Task(NamedTuple):
     """A scan to be run in parts."""
 
     kernel: Any
-    queries: Queries
     codes: NDArray[np.uint8]
     n_bytes: int
     n_rows: int
     k: int
-    masks: Rows
     counters: NDArray[np.int64] | None
     """(3,) int64 to count in, of a task that is not split."""
 
-    def run(self, chosen: slice, blocks: slice) -> Found:
-        """The k nearest rows of some blocks for some queries, group by group."""
-        shape = chosen.stop - chosen.start, self.k
-        distances, rows = np.empty(shape, np.float32), np.empty(shape, np.int64)
-        is_short = np.empty(shape[0], np.bool_)
+    def run(self, queries: Queries, masks: Rows, first: int, last: int) -> Found:
+        """The k nearest rows of blocks first..last-1 for some queries."""
+        n_queries = len(masks)
+        distances, rows = np.empty((n_queries, self.k), np.float32), np.empty((n_queries, self.k), np.int64)
+        is_short = np.empty(n_queries, np.bool_)
         counters = np.zeros(3, np.int64) if self.counters is None else self.counters
-        group = max(1, min(GROUP_QUERIES, GROUP_MEMORY // (16 * self.k)))
-        for start in range(chosen.start, chosen.stop, group):
-            stop = min(start + group, chosen.stop)
-            here = slice(start - chosen.start, stop - chosen.start)
-            self._run_group(
-                slice(start, stop), blocks, 0, distances[here], rows[here], is_short[here], counters
-            )
-        for place in is_short.nonzero()[0]:
-            # No row of a sample below rank k can be missed, so the rank rises until the scan needs no luck.
-            rank = FIRST_RANK
-            query = slice(chosen.start + int(place), chosen.start + int(place) + 1)
-            here = slice(int(place), int(place) + 1)
-            while is_short[place]:
-                self._run_group(query, blocks, rank, distances[here], rows[here], is_short[here], counters)
-                rank *= 4
-        return distances, rows
 
-    def _run_group(
-        self,
-        chosen: slice,
-        blocks: slice,
-        rank: int,
-        distances: Floats,
-        rows: Rows,
-        is_short: NDArray[np.bool_],
-        counters: NDArray[np.int64],
-    ) -> None:
-        self.kernel(
-            self.queries.tables[chosen],
-            self.queries.bits[chosen],
-            self.codes,
-            self.n_bytes,
-            self.n_rows,
-            blocks.start,
-            blocks.stop,
-            self.masks[chosen],
-            self.k,
-            rank,
-            distances,
-            rows,
-            is_short,
-            counters,
-        )
+        def scan(chosen: slice, rank: int) -> int:
+            """Scan for neighbouring queries; how many of them found too few rows."""
+            short: int = self.kernel(
+                queries.tables[chosen],
+                queries.bits[chosen],
+                self.codes,
+                self.n_bytes,
+                self.n_rows,
+                first,
+                last,
+                masks[chosen],
+                self.k,
+                rank,
+                distances[chosen],
+                rows[chosen],
+                is_short[chosen],
+                counters,
+            )
+            return short
+
+        if scan(slice(None), 0):
+            for place in is_short.nonzero()[0].tolist():
+                # No row of a sample below rank k can be missed, so the rank rises until the scan needs no luck.
+                rank = FIRST_RANK
+                while scan(slice(place, place + 1), rank):
+                    rank *= 4
+        return distances, rows
 
 
 def _masks(filters: list[RowFilter | None], n_queries: int) -> Rows:
@@ -151,5 +122,4 @@ def _masks(filters: list[RowFilter | None], n_queries: int) -> Rows:
     masks = np.zeros(n_queries, np.int64)
     if filters:
         masks[:] = [0 if one is None else one.address for one in filters]
-    masks.setflags(write=False)
     return masks

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from spdq_kernels import contract
 from spdq_kernels.contract import BITS, BYTES, HALVES, NIBBLE_WORDS, NO_BIT_DISTANCE
-from spdq_kernels.dispatch import read_only
 from spdq_kernels.filtered import nearest
 from spdq_kernels.reference import Floats
 from spdq_kernels.row_filter import Allowed, row_filters
@@ -93,8 +92,8 @@ def _table_queries(tables: Floats) -> Queries:
         if tables.shape[1] % 2:
             # The last byte has an empty half; 0 is the code there, and adds 0.
             tables = np.concatenate([tables, np.zeros_like(tables[:, :1])], axis=1)
-    return Queries(read_only(tables), read_only(np.empty((len(tables), 0), np.uint8)), kind)
+    return Queries(tables, np.empty((len(tables), 0), np.uint8), kind)
 
 
 def _bit_queries(queries: NDArray[np.uint8]) -> Queries:
-    return Queries(read_only(np.empty((len(queries), 0, 0), np.float32)), read_only(queries), BITS)
+    return Queries(np.empty((len(queries), 0, 0), np.float32), queries, BITS)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spdq_kernels.contract import KINDS
-from spdq_kernels.dispatch import compiled, read_only
+from spdq_kernels.dispatch import compiled
 from spdq_kernels.reference import Floats
 from spdq_kernels.row_filter import RowFilter
 from spdq_kernels.scanning import BYTES_PER_THREAD, Found, Queries, Rows
@@ -80,7 +80,7 @@ def _range_keys(
     limit: np.uint64,
 ) -> NDArray[np.uint64]:
     """The keys below the limit of the rows of some blocks, in no order; room is doubled when it runs out."""
-    kernel, flat = compiled(f"range_{KINDS[queries.kind]}"), read_only(blocks.reshape(-1))
+    kernel, flat = compiled(f"range_{KINDS[queries.kind]}"), blocks.reshape(-1)
     mask = 0 if one is None else one.address
     keys, size, block = np.empty(RANGE_KEYS, np.uint64), 0, block_range.start
     while block < block_range.stop:

@@ -19,6 +19,17 @@ def test_the_mask_comes_back(allowed):
     assert one.n_blocks == sum(used)
 
 
+@pytest.mark.parametrize(("count", "listed"), [(0, True), (3, True), (4, False)])
+def test_few_rows_are_listed(count, listed):
+    allowed = np.zeros(100, bool)
+    allowed[90 : 90 + count] = True
+    one = RowFilter(allowed)
+    assert (one.rows is not None) == listed
+    if listed:
+        assert one.rows.dtype == np.uint32
+        assert one.rows.tolist() == list(range(90, 90 + count))
+
+
 def test_it_is_not_changed_from_outside():
     allowed = np.zeros(300, bool)
     one = RowFilter(allowed)

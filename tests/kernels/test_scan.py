@@ -122,12 +122,26 @@ def test_a_filter_for_each_query(n_rows):
         assert np.isinf(expected[0][0]).all()
 
 
+@pytest.mark.parametrize("share", [0.01, 0.5])
+def test_a_filter_that_is_kept_gets_its_rows_gathered(share):
+    tables, codes = make(12, 1, 200_000, 8)
+    blocks = pack_codes(codes)
+    one = RowFilter(np.random.default_rng(0).random(200_000) < share)
+    expected = reference.scan(tables, blocks, 200_000, 5, allowed=one)
+    assert_same(scan(tables, blocks, 200_000, 5, 1, allowed=one), expected)
+    assert one.compact is None
+    for _ in range(20):
+        assert_same(scan(tables, blocks, 200_000, 5, 1, allowed=one), expected)
+    assert one.compact is not None
+
+
 @pytest.mark.parametrize("way", ["mask", "gather", "evaluate"])
 @pytest.mark.parametrize("bits", [4, 8])
 def test_each_way_to_filter(monkeypatch, way, bits):
-    from spdq_kernels import filtered
+    from spdq_kernels import filtered, row_filter
 
     monkeypatch.setattr(filtered, "way_to_filter", lambda *_: way)
+    monkeypatch.setattr(row_filter, "FEW", 1)
     tables, codes = make(11, 5, 9000, 6, bits=bits)
     blocks = pack_codes(codes, bits)
     for one in filters(9000):
@@ -325,7 +339,7 @@ def test_any_number_of_threads_is_bounded():
 @pytest.mark.parametrize("first_row", [1 << 31, (1 << 32) - 1024])
 def test_rows_beyond_31_bits(first_row):
     """Only the last few blocks of so many rows exist; the array before them is an address and nothing else."""
-    from spdq_kernels.dispatch import compiled, read_only
+    from spdq_kernels.dispatch import compiled
 
     tables, codes = make(20, 2, 1000, 3)
     blocks, first = pack_codes(codes), first_row // 256
@@ -333,14 +347,14 @@ def test_rows_beyond_31_bits(first_row):
     whole = np.frombuffer((ctypes.c_uint8 * ((first + 4) * 3 * 256)).from_address(address), np.uint8)
     distances, rows = np.empty((2, 40), np.float32), np.empty((2, 40), np.int64)
     compiled("scan_bytes")(
-        read_only(tables),
-        read_only(np.empty((2, 0), np.uint8)),
-        read_only(whole),
+        tables,
+        np.empty((2, 0), np.uint8),
+        whole,
         3,
         first_row + 1000,
         first,
         first + 4,
-        read_only(np.zeros(2, np.int64)),
+        np.zeros(2, np.int64),
         40,
         0,
         distances,

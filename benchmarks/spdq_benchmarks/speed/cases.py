@@ -95,7 +95,7 @@ class Ring:
         )
 
     def _filtered(self, row: Row) -> Duel:
-        """Filters are new in every turn, so whatever a scan makes of one is inside its time."""
+        """Filters that are not kept are new in every turn: whatever a scan makes of one is inside its time."""
         coded, mask = self._coded(row), self._mask(row)
         if row.queries == "single":
             return self._filtered_singly(row, coded, mask)
@@ -117,7 +117,11 @@ class Ring:
         return Duel(filtered, plain) if own else Duel(plain, filtered)
 
     def _filtered_singly(self, row: Row, coded: Coded, mask: NDArray[np.bool_]) -> Duel:
-        """One query a turn: a filter is new only once."""
+        """One query a turn: a filter is new only once, unless it is to be kept."""
+        kept = RowFilter(mask)
+
+        def prepare(turn: int) -> tuple[NDArray[np.float32], RowFilter]:
+            return self._one(turn), kept if row.detail.endswith("kept") else RowFilter(mask)
 
         def filtered(query_and_filter: tuple[NDArray[np.float32], RowFilter]) -> object:
             query, allowed = query_and_filter
@@ -126,10 +130,10 @@ class Ring:
         def plain(query: NDArray[np.float32]) -> object:
             return coded.search(query, row.k)
 
-        self._check_reference(row, coded, RowFilter(mask))
+        self._check_reference(row, coded, kept)
         return Duel(
             Contender("spdq unfiltered", plain, self._one, 1),
-            Contender("spdq filtered", filtered, lambda turn: (self._one(turn), RowFilter(mask)), 1),
+            Contender("spdq filtered", filtered, prepare, 1),
             turns=self._sizes.singles,
         )
 

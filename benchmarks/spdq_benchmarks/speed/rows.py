@@ -120,7 +120,12 @@ def _filters(n_rows: int) -> Iterator[Row]:
         ("shared 1 %", HUNDREDTH),
     ):
         yield Row("filters", EIGHT.name, n_rows, "batch", 100, detail, density)
-    for detail, density in (("1 %", HUNDREDTH), ("0.1 %", THOUSANDTH)):
+    for detail, density in (
+        ("1 %", HUNDREDTH),
+        ("0.1 %", THOUSANDTH),
+        ("1 % kept", HUNDREDTH),
+        ("0.1 % kept", THOUSANDTH),
+    ):
         yield Row("filters", EIGHT.name, n_rows, "single", 100, detail, density)
 
 

@@ -14,14 +14,17 @@ _SCAN_SIMPLE = {
     "neon": 0.04,
     "generic": 1.0,
 }
+_READ = 0.04
+"""Reading one byte of code, which a query that is alone in its call does for itself."""
 GATHER = 0.035
 """Gathering: a byte of code of each row, and four times that of each allowed one."""
 GATHERED_QUERY = 10_000.0
 """A query on gathered rows, beside scanning them."""
-EVALUATE = 3.2
+EVALUATE = 2.5
 """Evaluating one byte of code of one row."""
 
 
-def scan_cost(kind: int) -> float:
-    """Scanning one byte of code of one row."""
-    return _SCAN[LEVEL] if kind == BYTES else _SCAN_SIMPLE[LEVEL]
+def scan_cost(kind: int, alone: bool) -> float:
+    """Scanning one byte of code of one row, for a query that is alone in its call or for each of many."""
+    scanning = _SCAN[LEVEL] if kind == BYTES else _SCAN_SIMPLE[LEVEL]
+    return max(scanning, _READ) if alone else scanning

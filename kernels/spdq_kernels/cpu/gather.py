@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int64, uint8, uint64
+from numba import float32, int64, uint8, uint32, uint64
 
 from spdq_kernels.contract import BLOCK_ROWS
 from spdq_kernels.cpu.blocks import GROUP_ROWS, address, distance
-from spdq_kernels.cpu.compiler import kernel, read, write
+from spdq_kernels.cpu.compiler import inlined, kernel, read, write
 from spdq_kernels.cpu.keys import NO_LIMIT, make_key, select
 from spdq_kernels.cpu.scan import write_nearest
 from spdq_kernels.cpu.simd import HAS_COMPRESS, compress, count_bits, load, lowest_bit, prefetch
 
-TOGETHER = 32
-"""Rows that are evaluated one after another."""
+ROWS_AHEAD = 64
+"""How many rows in advance a code is asked for."""
 _ONE = np.uint64(1)
 _NONE = np.uint64(0)
 
@@ -60,53 +60,47 @@ def gather(codes, n_bytes, words, gathered, rows):  # type: ignore[no-untyped-de
 
 
 @kernel(
-    *(read(float32, 3), read(uint8, 2), int64, read(uint8, 1), int64, read(uint64, 1), int64),
+    *(read(float32, 3), read(uint8, 2), int64, read(uint8, 1), int64, read(uint32, 1), int64),
     *(write(float32, 2), write(int64, 2)),
 )
-def evaluate_rows(tables, bit_queries, kind, codes, n_bytes, words, k, distances, rows):  # type: ignore[no-untyped-def]
-    """The k nearest of the rows whose bit is set, for each query; +inf and -1 where there are fewer."""
-    keys = np.empty(k + k // 2 + 8 + TOGETHER, np.uint64)
+def evaluate_rows(tables, bit_queries, kind, codes, n_bytes, chosen, k, distances, rows):  # type: ignore[no-untyped-def]
+    """The k nearest of the chosen rows for each query; +inf and -1 where there are fewer."""
+    keys = np.empty(k + k // 2 + 8, np.uint64)
     for q in range(len(distances)):
-        size = find_nearest(tables[q], bit_queries[q], kind, codes, n_bytes, words, k, keys)
+        size = find_nearest(tables[q], bit_queries[q], kind, codes, n_bytes, chosen, k, keys)
         write_nearest(keys, size, k, distances[q], rows[q])
 
 
 @kernel(
-    *(read(float32, 2), read(uint8, 1), int64, read(uint8, 1), int64, read(uint64, 1), int64),
+    *(read(float32, 2), read(uint8, 1), int64, read(uint8, 1), int64, read(uint32, 1), int64),
     write(uint64, 1),
     returns=int64,
 )
-def find_nearest(tables, bit_query, kind, codes, n_bytes, words, k, keys):  # type: ignore[no-untyped-def]
-    """Put the keys of the rows whose bit is set into keys, the k smallest among them; returns their number.
+def find_nearest(tables, bit_query, kind, codes, n_bytes, chosen, k, keys):  # type: ignore[no-untyped-def]
+    """Put the keys of the chosen rows into keys, the k smallest among them; returns their number.
 
-    Rows lie apart from each other: their codes are asked for some rows before they are evaluated.
+    Rows lie apart from each other: the codes of each are asked for some rows before it is evaluated.
     """
-    full = len(keys) - TOGETHER
     limit, size = NO_LIMIT, np.int64(0)
     codes_at, tables_at, query_at = address(codes), address(tables), address(bit_query)
-    waiting = np.empty(TOGETHER, np.int64)
-    n_waiting = 0
-    for group in range(len(words) + 1):
-        is_last = group == len(words)
-        mask = _NONE if is_last else words[group]
-        while mask != _NONE or (is_last and n_waiting):
-            if mask != _NONE:
-                row = group * GROUP_ROWS + lowest_bit(mask)
-                mask &= mask - _ONE
-                code = codes_at + (row // BLOCK_ROWS) * (BLOCK_ROWS * n_bytes) + row % BLOCK_ROWS
-                for byte in range(n_bytes):
-                    prefetch(code + byte * BLOCK_ROWS)
-                waiting[n_waiting] = row
-                n_waiting += 1
-                if n_waiting < TOGETHER:
-                    continue
-            for row in waiting[:n_waiting]:
-                code = codes_at + (row // BLOCK_ROWS) * (BLOCK_ROWS * n_bytes) + row % BLOCK_ROWS
-                key = make_key(distance(code, n_bytes, kind, tables_at, query_at), row)
-                keys[size] = key
-                size += 1 if key < limit else 0
-            n_waiting = 0
-            if size > full:
-                select(keys, size, k)
-                size, limit = k, keys[k - 1]
+    for i in range(-ROWS_AHEAD, len(chosen)):
+        if i + ROWS_AHEAD < len(chosen):
+            ahead = code_of(codes_at, n_bytes, np.int64(chosen[i + ROWS_AHEAD]))
+            for byte in range(n_bytes):
+                prefetch(ahead + byte * BLOCK_ROWS)
+        if i < 0:
+            continue
+        row = np.int64(chosen[i])
+        key = make_key(distance(code_of(codes_at, n_bytes, row), n_bytes, kind, tables_at, query_at), row)
+        keys[size] = key
+        size += 1 if key < limit else 0
+        if size == len(keys):
+            select(keys, size, k)
+            size, limit = k, keys[k - 1]
     return size
+
+
+@inlined
+def code_of(codes_at, n_bytes, row):  # type: ignore[no-untyped-def]
+    """Where the first byte of a row's code lies."""
+    return codes_at + (row // BLOCK_ROWS) * (BLOCK_ROWS * n_bytes) + row % BLOCK_ROWS

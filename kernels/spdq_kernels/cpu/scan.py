@@ -24,6 +24,10 @@ from spdq_kernels.cpu.simd import count_bits, load_int
 
 TILE_BYTES = 1 << 18
 """Codes that a group of queries scans in turn: a part of the second-level cache."""
+GROUP_QUERIES = 64
+"""Queries that scan a tile in turn at most, and ..."""
+GROUP_MEMORY = 1 << 26
+"""... the bytes of keys they may keep."""
 _STAGE_COST = 0.12
 """What testing after the first stage costs, as a share of scanning a block."""
 
@@ -72,7 +76,7 @@ def write_nearest(keys, size, k, distances, rows):  # type: ignore[no-untyped-de
 
 
 @inlined
-def scan_queries(  # type: ignore[no-untyped-def]
+def scan_group(  # type: ignore[no-untyped-def]
     kind,
     scan_blocks,
     tables,
@@ -90,12 +94,7 @@ def scan_queries(  # type: ignore[no-untyped-def]
     is_short,
     counters,
 ):
-    """The k nearest rows of blocks first..last-1 for each of a few queries, sorted; +inf and -1 where there are fewer.
-
-    tables (nq, M, K) float32, for kind BITS (nq, 0, 0) beside bit_queries (nq, bytes) uint8; codes flat blocks; masks
-    (nq,) int64 the addresses of filters' words, 0 for none. is_short (nq,) says where the first limit was too low: the
-    query wants another scan with a higher ``rank``, at first 0.
-    """
+    """``scan_queries`` for a few queries, which scan each tile in turn."""
     n_queries = len(masks)
     n_small = n_bytes * SMALL_WIDTH[kind]
     # Vectors of tables that lie across two cache lines would take twice as long to load.
@@ -165,13 +164,65 @@ def scan_queries(  # type: ignore[no-untyped-def]
         write_nearest(keys[q], size[q], k, distances[q], rows[q])
 
 
+@inlined
+def scan_queries(  # type: ignore[no-untyped-def]
+    kind,
+    scan_blocks,
+    tables,
+    bit_queries,
+    codes,
+    n_bytes,
+    n_rows,
+    first,
+    last,
+    masks,
+    k,
+    rank,
+    distances,
+    rows,
+    is_short,
+    counters,
+):
+    """The k nearest rows of blocks first..last-1 for each query, sorted; +inf and -1 where there are fewer.
+
+    tables (nq, M, K) float32, for kind BITS (nq, 0, 0) beside bit_queries (nq, bytes) uint8; codes flat blocks; masks
+    (nq,) int64 the addresses of filters' words, 0 for none. is_short (nq,) says where the first limit was too low: the
+    query wants another scan with a higher ``rank``, at first 0. Returns how many such queries there are.
+    """
+    group = max(1, min(GROUP_QUERIES, GROUP_MEMORY // (16 * k)))
+    n_short = 0
+    for start in range(0, len(masks), group):
+        stop = min(start + group, len(masks))
+        scan_group(
+            kind,
+            scan_blocks,
+            tables[start:stop],
+            bit_queries[start:stop],
+            codes,
+            n_bytes,
+            n_rows,
+            first,
+            last,
+            masks[start:stop],
+            k,
+            rank,
+            distances[start:stop],
+            rows[start:stop],
+            is_short[start:stop],
+            counters,
+        )
+        for q in range(start, stop):
+            n_short += is_short[q]
+    return n_short
+
+
 _QUERIES: Any = (
     *(read(float32, 3), read(uint8, 2), read(uint8, 1), int64, int64, int64, int64),
     *(read(int64, 1), int64, int64, write(float32, 2), write(int64, 2), write(boolean, 1), write(int64, 1)),
 )
 
 
-@kernel(*_QUERIES)
+@kernel(*_QUERIES, returns=int64)
 def scan_bytes(  # type: ignore[no-untyped-def]
     tables,
     bit_queries,
@@ -189,7 +240,7 @@ def scan_bytes(  # type: ignore[no-untyped-def]
     counters,
 ):
     """``scan_queries`` of kind BYTES."""
-    scan_queries(
+    return scan_queries(
         BYTES,
         scan_blocks_bytes,
         tables,
@@ -209,7 +260,7 @@ def scan_bytes(  # type: ignore[no-untyped-def]
     )
 
 
-@kernel(*_QUERIES)
+@kernel(*_QUERIES, returns=int64)
 def scan_halves(  # type: ignore[no-untyped-def]
     tables,
     bit_queries,
@@ -227,7 +278,7 @@ def scan_halves(  # type: ignore[no-untyped-def]
     counters,
 ):
     """``scan_queries`` of kind HALVES."""
-    scan_queries(
+    return scan_queries(
         HALVES,
         scan_blocks_halves,
         tables,
@@ -247,7 +298,7 @@ def scan_halves(  # type: ignore[no-untyped-def]
     )
 
 
-@kernel(*_QUERIES)
+@kernel(*_QUERIES, returns=int64)
 def scan_bits(  # type: ignore[no-untyped-def]
     tables,
     bit_queries,
@@ -265,7 +316,7 @@ def scan_bits(  # type: ignore[no-untyped-def]
     counters,
 ):
     """``scan_queries`` of kind BITS."""
-    scan_queries(
+    return scan_queries(
         BITS,
         scan_blocks_bits,
         tables,
