@@ -77,7 +77,10 @@ def forge(path, *changes):
     meta = dict(connection.execute("SELECT key, value FROM meta WHERE key <> 'digest'"))
     rows = connection.execute("SELECT * FROM segments ORDER BY number").fetchall()
     content = json.dumps(
-        {"meta": meta, "segments": rows}, sort_keys=True, separators=(",", ":"), default=bytes.hex
+        {"meta": meta, "segments": rows},
+        sort_keys=True,
+        separators=(",", ":"),
+        default=lambda bitmap: xxhash.xxh3_128(bitmap).hexdigest(),
     )
     digest = xxhash.xxh3_128(content.encode()).hexdigest()
     connection.execute("UPDATE meta SET value = ? WHERE key = 'digest'", (digest,))

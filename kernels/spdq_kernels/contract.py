@@ -165,6 +165,34 @@ def bit_queries(value: Any, n_bytes: int) -> None:
         raise ValueError(f"queries must have {n_bytes} bytes to match the blocks, not {value.shape[1]}")
 
 
+def texts(utf8: Any, borders: Any, prefix: str = "") -> None:
+    """Check (b,) uint8 texts and their (n + 1,) int64 borders: text r is utf8[borders[r]:borders[r + 1]].
+
+    Borders between the first and the last are not looked at. ``prefix`` stands before the names of the two.
+    """
+    array(utf8, f"{prefix}utf8", np.uint8, 1)
+    array(borders, f"{prefix}borders", np.int64, 1)
+    if len(borders) == 0:
+        raise ValueError(
+            f"{prefix}borders must have an entry more than there are texts, at least [0], not none"
+        )
+    if (borders[0], borders[-1]) != (0, len(utf8)):
+        raise ValueError(
+            f"{prefix}borders must go from 0 to {len(utf8)}, the size of {prefix}utf8, "
+            f"not from {borders[0]} to {borders[-1]}"
+        )
+
+
+def ascending(borders: Any, name: str) -> None:
+    """Check that borders (n + 1,) ascend."""
+    falls = borders[1:] < borders[:-1]
+    if falls.any():
+        row = falls.argmax()
+        raise ValueError(
+            f"{name} must ascend, but text {row} would go from {borders[row]} to {borders[row + 1]}"
+        )
+
+
 def radius(value: Any) -> None:
     """Check a number that is not NaN."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):

@@ -1,4 +1,4 @@
-"""Tables, rotations and encoding: check the arguments, split the work over threads, run the kernels.
+"""Tables, rotations, encoding and texts: check the arguments, split the work over threads, run the kernels.
 
 Every result is the same for any number of threads and any batch size.
 """
@@ -17,7 +17,7 @@ from spdq_kernels.threads import pieces, run, workers
 
 KERNELS = (
     *("tables", "scan_bytes", "scan_halves", "scan_bits", "range_bytes", "range_halves", "gather"),
-    *("evaluate_rows", "project", "assign", "encode_additive"),
+    *("evaluate_rows", "project", "assign", "encode_additive", "find_texts"),
 )
 """All that is called from outside the kernels."""
 
@@ -25,6 +25,8 @@ _compiled: dict[str, Any] = {}
 
 VECTORS_PER_THREAD = 64
 """Fewest vectors to encode that are worth a thread of their own."""
+TEXTS_PER_THREAD = 4096
+"""The same of texts to find."""
 
 
 def product_tables(
@@ -147,6 +149,33 @@ def encode_additive(
     return codes
 
 
+def find_texts(
+    utf8: NDArray[np.uint8],
+    borders: NDArray[np.int64],
+    wanted_utf8: NDArray[np.uint8],
+    wanted_borders: NDArray[np.int64],
+    threads: int | None = None,
+) -> NDArray[np.int64]:
+    """Return (q,) int64: the row of each wanted text among sorted texts, -1 for one that is not there.
+
+    Text r of n is ``utf8[borders[r]:borders[r + 1]]``: utf8 (b,) uint8, borders (n + 1,) int64 that ascend from
+    0 to b. The wanted texts are given likewise, in any order; any bytes are a text. That texts 0 to n - 1 ascend
+    strictly, as Python orders bytes, and that their borders do, is the caller's promise and not checked (a list may
+    be long, and a look-up reads little of it): broken, a text that is there may be missed.
+    """
+    contract.texts(utf8, borders)
+    contract.texts(wanted_utf8, wanted_borders, "wanted_")
+    contract.ascending(wanted_borders, "wanted_borders")
+    rows = np.empty(len(wanted_borders) - 1, np.int64)
+    kernel = compiled("find_texts")
+
+    def find(piece: slice) -> None:
+        kernel(utf8, borders, wanted_utf8, wanted_borders[piece.start : piece.stop + 1], rows[piece])
+
+    run(find, pieces(len(rows), workers(threads, len(rows), TEXTS_PER_THREAD)))
+    return rows
+
+
 def warmup() -> None:
     """Compile every kernel, or load it from the cache."""
     for name in KERNELS:
@@ -176,7 +205,6 @@ def _by_rows(
     """Run a kernel that treats each vector by itself, a run of rows in each thread."""
     count = workers(threads, len(vectors), VECTORS_PER_THREAD)
     kernel = compiled(name)
-    vectors = vectors
     if count == 1:
         kernel(vectors, *shared, result)
         return

@@ -5,6 +5,7 @@ Same names and signatures as the public functions, without their checks; ``threa
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "assign",
     "encode_additive",
     "encode_product",
+    "find_texts",
     "hamming_scan",
     "pack_codes",
     "product_tables",
@@ -163,6 +165,23 @@ def encode_product(vectors: Floats, words: Floats, threads: int | None = None) -
     """Return, codebook by codebook, the word nearest to that part of the vector."""
     codes: NDArray[np.uint8] = product_tables(vectors, words, "l2").argmin(axis=2).astype(np.uint8)
     return codes
+
+
+def find_texts(
+    utf8: NDArray[np.uint8],
+    borders: NDArray[np.int64],
+    wanted_utf8: NDArray[np.uint8],
+    wanted_borders: NDArray[np.int64],
+    threads: int | None = None,
+) -> NDArray[np.int64]:
+    """Return the row of each wanted text, -1 for one that is not there."""
+    rows = {text: row for row, text in enumerate(texts(utf8, borders))}
+    return np.array([rows.get(text, -1) for text in texts(wanted_utf8, wanted_borders)], np.int64)
+
+
+def texts(utf8: NDArray[np.uint8], borders: NDArray[np.int64]) -> list[bytes]:
+    """Return text r = utf8[borders[r]:borders[r + 1]] for all r."""
+    return [utf8[start:end].tobytes() for start, end in pairwise(borders)]
 
 
 class WordProducts(NamedTuple):

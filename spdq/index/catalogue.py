@@ -1,8 +1,8 @@
 """The catalogue of an index: a small SQLite database that says which segments make up which generation.
 
-Every change is one SQLite transaction. A digest covers what a reader trusts: the settings and segment rows.
-The id map keeps ids unique; it can be derived from the segments, and ``verify`` compares it with them. The
-schema must be exactly ours, so a file from elsewhere cannot bring triggers, views or virtual tables.
+Every change is one SQLite transaction. A digest covers all there is: the settings, and the segment rows with the
+bitmaps of removed items. The schema must be exactly ours, so a file from elsewhere cannot bring triggers, views or
+virtual tables.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import os
 import re
 import sqlite3
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field, fields, replace
 from functools import cache
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 from spdq.errors import DamagedError, IncompatibleError, LockedError, SpdqError, StorageError
-from spdq.index.ids import KINDS, IdArray, Int64Array
+from spdq.index.attributes import TYPES
+from spdq.index.ids import KINDS
 from spdq.index.segments import RESTORE, SegmentRow, checksum
 
 FORMAT = 1
@@ -29,19 +29,20 @@ MEMORY = ":memory:"
 
 _BUSY_SECONDS = 5.0
 
-# `removed` is where removal will mark rows (a bitmap, beside deleting their ids): NULL in all that we write.
 _SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID",
     "CREATE TABLE segments (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, n_items INTEGER NOT NULL,"
-    " size INTEGER NOT NULL, checksum TEXT NOT NULL, removed BLOB) STRICT",
-    "CREATE TABLE ids (id ANY PRIMARY KEY NOT NULL, segment INTEGER NOT NULL, row INTEGER NOT NULL)"
-    " STRICT, WITHOUT ROWID",
+    " size INTEGER NOT NULL, checksum TEXT NOT NULL, attributes_size INTEGER NOT NULL,"
+    " attributes_checksum TEXT NOT NULL, squared_error REAL NOT NULL, n_measured INTEGER NOT NULL, removed BLOB)"
+    " STRICT",
 )
+_COLUMNS = ", ".join(field.name for field in fields(SegmentRow))
 _META_TYPES: dict[str, tuple[type, ...]] = {
     "format": (int,),
     "min_reader": (int,),
     "metric": (str,),
     "ids": (str,),
+    "attributes": (str,),
     "n_codebooks": (int,),
     "n_words": (int,),
     "dim": (int,),
@@ -50,6 +51,7 @@ _META_TYPES: dict[str, tuple[type, ...]] = {
     "model_fingerprint": (str, type(None)),
     "model_path": (str, type(None)),
     "generation": (int,),
+    "largest_id": (int, type(None)),
 }
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 METRICS = ("l2", "ip")
@@ -64,6 +66,30 @@ class State:
     meta: Mapping[str, Any]
     segments: tuple[SegmentRow, ...]
     catalogue_bytes: int
+
+    @property
+    def generation(self) -> int:
+        """How many changes there have been."""
+        return int(self.meta["generation"])
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The types of the attributes by name."""
+        return dict(json.loads(self.meta["attributes"]))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the next generation has different."""
+
+    new: SegmentRow | None = None
+    """A segment more; its number is given to it."""
+    removed: Mapping[int, bytes | None] = field(default_factory=dict)
+    """The bitmap of removed rows of segments, by number."""
+    dropped: Sequence[int] = ()
+    """Numbers of segments that are no longer."""
+    largest_id: int | None = None
+    """The largest number ever used as an id, where that has changed."""
 
 
 class Catalogue:
@@ -83,7 +109,8 @@ class Catalogue:
             with catalogue._transaction():
                 for statement in _SCHEMA:
                     catalogue._run(statement)
-                catalogue._store_meta(dict(meta) | {"format": FORMAT, "min_reader": FORMAT, "generation": 0})
+                start = {"format": FORMAT, "min_reader": FORMAT, "generation": 0, "largest_id": None}
+                catalogue._store_meta(dict(meta) | start)
         return catalogue
 
     @classmethod
@@ -115,35 +142,28 @@ class Catalogue:
         with _sqlite_errors(self.where), self._transaction("DEFERRED"):
             return self._read()
 
-    def append(self, name: str, size: int, checksum: str, ids: IdArray) -> State:
-        """Commit one new segment with its sorted ids (n,) as the next generation and return that."""
+    def commit(self, change: Change) -> State:
+        """Make a change the next generation and return that."""
         with _sqlite_errors(self.where), self._transaction():
-            number = self._run("SELECT ifnull(max(number), 0) + 1 FROM segments")[0][0]
-            self._run(
-                "INSERT INTO segments VALUES (?, ?, ?, ?, ?, NULL)", (number, name, len(ids), size, checksum)
-            )
-            self._connection.executemany(
-                "INSERT INTO ids VALUES (?, ?, ?)", zip(ids.tolist(), repeat(number), range(len(ids)))
-            )
             meta = self._meta()
-            self._store_meta(meta | {"generation": meta["generation"] + 1})
+            meta["generation"] += 1
+            if change.largest_id is not None:
+                meta["largest_id"] = change.largest_id
+            for number, bitmap in change.removed.items():
+                self._run("UPDATE segments SET removed = ? WHERE number = ?", (bitmap, number))
+            for number in change.dropped:
+                self._run("DELETE FROM segments WHERE number = ?", (number,))
+            if change.new is not None:
+                self._insert(replace(change.new, number=meta["generation"]))
+            self._store_meta(meta)
             return self._read()
 
-    def first_known(self, ids: IdArray) -> int | str | None:
-        """One of the sorted ``ids`` (n,) that is in the index already, None where all are new."""
-        with _sqlite_errors(self.where):
-            low, high = self._run("SELECT (SELECT min(id) FROM ids), (SELECT max(id) FROM ids)")[0]
-            if low is None or ids[0] > high or ids[-1] < low:
-                return None
-            query = "SELECT new.value FROM json_each(?) AS new CROSS JOIN ids ON ids.id = new.value LIMIT 1"
-            known = self._run(query, (json.dumps(ids.tolist()),))
-            return known[0][0] if known else None
-
-    def largest_id(self) -> int | None:
-        """The largest int id, None where there is no item."""
-        with _sqlite_errors(self.where):
-            largest: int | None = self._run("SELECT max(id) FROM ids")[0][0]
-            return largest
+    def restore(self, rows: Iterable[SegmentRow], largest_id: int | None, generation: int) -> None:
+        """Fill a new catalogue with segments that are there already, as that generation."""
+        with _sqlite_errors(self.where), self._transaction():
+            for row in rows:
+                self._insert(row)
+            self._store_meta(self._meta() | {"generation": generation, "largest_id": largest_id})
 
     def check_pages(self) -> None:
         """SQLite's own check of every page. Raises DamagedError."""
@@ -152,44 +172,29 @@ class Catalogue:
             if found != "ok":
                 raise self._damaged(str(found).splitlines()[-1])
 
-    def check_ids(self, ids: IdArray, segments: Int64Array, rows: Int64Array) -> None:
-        """Compare the id map with the truth: all ids (n,) ascending, and the segment and row where each lies.
-
-        Segments committed since are left out. Raises DamagedError. A writer's commit waits meanwhile.
-        """
-        with _sqlite_errors(self.where):
-            stored = self._connection.execute(
-                "SELECT id, segment, row FROM ids WHERE segment <= ? ORDER BY id",
-                (int(segments.max(initial=0)),),
-            )
-            for expected in zip(ids.tolist(), segments.tolist(), rows.tolist(), strict=True):
-                if stored.fetchone() != expected:
-                    raise self._damaged(f"the id map disagrees with the segments at id {expected[0]!r}")
-            if stored.fetchone() is not None:
-                raise self._damaged("the id map names an item that no segment holds")
-
     def _read(self) -> State:
         meta, rows = self._meta(), self._segment_rows()
         if self._run("SELECT value FROM meta WHERE key = 'digest'") != [(_digest(meta, rows),)]:
             raise self._damaged("digest mismatch")
         if any(type(meta.get(key, ...)) not in types for key, types in _META_TYPES.items()):
             raise self._damaged("a setting is missing or of the wrong type")
-        if meta["metric"] not in METRICS or meta["ids"] not in KINDS:
-            raise self._damaged("unknown metric or kind of ids")
-        if not all(_is_sane(*row[:-1]) for row in rows):
+        if meta["metric"] not in METRICS or meta["ids"] not in KINDS or not _are_columns(meta["attributes"]):
+            raise self._damaged("unknown metric, kind of ids or attributes")
+        segments = tuple(SegmentRow(*row) for row in rows)
+        if not all(_is_sane(row, meta["generation"], meta["attributes"] != "{}") for row in segments):
             raise self._damaged("a segment row is not sane")
-        if any(row[-1] is not None for row in rows):
-            raise IncompatibleError(f"{self.where}: holds removed items, which needs a newer spdq")
         pages, page_size = self._run("PRAGMA page_count")[0][0], self._run("PRAGMA page_size")[0][0]
-        return State(meta, tuple(SegmentRow(*row[:-1]) for row in rows), pages * page_size)
+        return State(meta, segments, pages * page_size)
+
+    def _insert(self, row: SegmentRow) -> None:
+        places = ", ".join("?" * len(fields(SegmentRow)))
+        self._run(f"INSERT INTO segments ({_COLUMNS}) VALUES ({places})", astuple(row))
 
     def _meta(self) -> dict[str, Any]:
         return dict(self._run("SELECT CAST(key AS TEXT), value FROM meta WHERE key <> 'digest'"))
 
     def _segment_rows(self) -> list[tuple[Any, ...]]:
-        return self._run(
-            "SELECT number, name, n_items, size, checksum, removed FROM segments ORDER BY number"
-        )
+        return self._run(f"SELECT {_COLUMNS} FROM segments ORDER BY number")
 
     def _store_meta(self, meta: dict[str, Any]) -> None:
         meta = meta | {"digest": _digest(meta, self._segment_rows())}
@@ -282,18 +287,44 @@ def _our_schema() -> list[tuple[Any, ...]]:
 
 
 def _digest(meta: Mapping[str, Any], rows: Sequence[tuple[Any, ...]]) -> str:
-    content = json.dumps(
-        {"meta": meta, "segments": rows}, sort_keys=True, separators=(",", ":"), default=bytes.hex
-    )
-    return checksum(content.encode())
+    content = {"meta": meta, "segments": rows}
+    return checksum(json.dumps(content, sort_keys=True, separators=(",", ":"), default=checksum).encode())
 
 
-def _is_sane(number: Any, name: Any, n_items: Any, size: Any, checksum: Any) -> bool:
+def _are_columns(text: str) -> bool:
+    try:
+        columns = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(columns, dict) and all(kind in TYPES for kind in columns.values())
+
+
+def _is_sane(row: SegmentRow, generation: int, has_attributes: bool) -> bool:
     """Whether a segment row holds what it should; the name becomes part of a path."""
-    numbers = all(type(value) is int and value > 0 for value in (number, n_items, size))
+    positive = (row.number, row.n_items, row.size)
+    counts = (row.attributes_size, row.n_measured)
     return (
-        numbers and isinstance(name, str) and _NAME.fullmatch(name) is not None and isinstance(checksum, str)
+        all(type(value) is int and value > 0 for value in positive)
+        and all(type(value) is int and value >= 0 for value in counts)
+        and row.number <= generation
+        and isinstance(row.name, str)
+        and _NAME.fullmatch(row.name) is not None
+        and isinstance(row.checksum, str)
+        and isinstance(row.attributes_checksum, str)
+        and (row.attributes_size > 0) == has_attributes
+        and type(row.squared_error) is float
+        and _is_bitmap(row.removed, row.n_items)
     )
+
+
+def _is_bitmap(removed: Any, n_items: int) -> bool:
+    """Whether it marks some of n_items, not all, and nothing behind them."""
+    if removed is None:
+        return True
+    if not isinstance(removed, bytes) or len(removed) != -(-n_items // 8):
+        return False
+    marked = int.from_bytes(removed, "little")
+    return 0 < marked < 1 << n_items and marked.bit_count() < n_items
 
 
 @contextmanager

@@ -22,24 +22,28 @@ Int64Array = npt.NDArray[np.int64]
 Uint8Array = npt.NDArray[np.uint8]
 
 
-def accept_ids(ids: npt.ArrayLike, n_items: int, kind: str) -> IdArray:
-    """Check what a user passed as ids and return it as an id array (n_items,), in the given order.
+def accept_ids(ids: npt.ArrayLike, n_items: int | None, kind: str) -> IdArray:
+    """Check what a user passed as ids and return it as an id array (n,), n = n_items if given, in the given order.
 
-    Raises DataError for a wrong count, a wrong type, a number outside int64, a repeated id, or a string that
-    is empty, longer than 1,024 UTF-8 bytes or not storable text.
+    Raises DataError for a wrong count, a wrong type, a number outside int64, or a string that is empty, longer than
+    1,024 UTF-8 bytes or not storable text.
     """
     accepted = _accept_strings(ids) if kind == "str" else _accept_numbers(ids)
+    if n_items is None and accepted.ndim == 1:
+        return accepted
+    if n_items is None:
+        raise DataError(f"expected a list of ids, got shape {accepted.shape}")
     if accepted.shape != (n_items,):
         raise DataError(f"expected {n_items} ids, one for each item, got shape {accepted.shape}")
     return accepted
 
 
 def sort_keys(ids: IdArray) -> Int64Array:
-    """Numbers of the same shape as ``ids`` that compare as the ids do."""
+    """Numbers of the same shape as ``ids`` that compare as the ids do; None stands before all strings."""
     if ids.dtype != object:
         return ids
     flat = ids.ravel().tolist()
-    rank = {text: position for position, text in enumerate(sorted(set(flat)))}
+    rank = {text: position for position, text in enumerate(sorted(set(flat) - {None}))} | {None: -1}
     return np.fromiter((rank[text] for text in flat), np.int64, len(flat)).reshape(ids.shape)
 
 

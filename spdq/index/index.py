@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from spdq.errors import DataError, IncompatibleError, StorageError, UsageError
-from spdq.index.catalogue import Catalogue
-from spdq.index.ids import IdArray, Int64Array, Uint8Array, accept_ids, show_id, sort_keys
-from spdq.index.inputs import (
-    accept_codes,
-    accept_queries,
-    at_least_one,
-    codebooks_of,
-    following_ids,
-    new_settings,
-)
-from spdq.index.segments import Segment, checksum, serialise
-from spdq.index.store import DirectoryStore, MemoryStore, Store, create_directory, storage_errors
+from spdq.errors import DamagedError, DataError, IncompatibleError, UsageError
+from spdq.index import compaction, faiss_file
+from spdq.index.ids import IdArray, Uint8Array, accept_ids, show_id, sort_keys
+from spdq.index.inputs import accept_codes, codebooks_of, new_settings
+from spdq.index.searching import Searching
+from spdq.index.segments import MissingFileError
+from spdq.index.snapshot import Snapshot
+from spdq.index.statistics import statistics
+from spdq.index.store import DirectoryStore, MemoryStore, Store, create_directory
+from spdq.index.writer import Writer
 from spdq.quantizers.codebooks import Codebooks
-from spdq_kernels import pack_codes, scan, unpack_codes
 
-Floats = npt.NDArray[np.float32]
+Attributes = Mapping[str, Sequence[Any]]
 
-_QUERIES_AT_ONCE = 256
+_ATTEMPTS = 5
 
 
-class Index:
+class Index(Searching):
     """Items' codes under unique ids, and the exact search over them.
 
     ``Index(quantizer)`` lives in memory; ``Index.create(path, quantizer)`` and ``Index.open(path)`` live in a
-    directory that survives crashes. A reader sees the generation it opened, whatever a writer adds meanwhile.
-    Several threads may search at once, also while one adds.
+    directory that survives crashes. A reader sees the generation it opened, whatever a writer changes meanwhile, until
+    it asks for a newer one with ``refresh``. Several threads may search at once, also while one changes the index.
 
     Parameters
     ----------
@@ -46,13 +43,22 @@ class Index:
         ``"l2"`` (squared Euclidean distance, smallest first) or ``"ip"`` (inner product, largest first).
     ids
         ``"int"`` (int64) or ``"str"`` (1 to 1,024 UTF-8 bytes).
+    attributes
+        What else is known of items, by name: ``"int"``, ``"float"``, ``"str"`` or ``"set"`` (of strings).
 
-    Raises UsageError for an unfitted quantizer, or a metric its codebooks do not know.
+    Raises UsageError for an unfitted quantizer, a metric its codebooks do not know, or a bad attribute.
     """
 
-    def __init__(self, quantizer: object, metric: str = "l2", ids: str = "int") -> None:
+    def __init__(
+        self,
+        quantizer: object,
+        metric: str = "l2",
+        ids: str = "int",
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
         codebooks = codebooks_of(quantizer)
-        self._attach(MemoryStore(codebooks, new_settings(codebooks, metric, ids, None, None)))
+        settings = new_settings(codebooks, metric, ids, attributes, None, None)
+        self._attach(MemoryStore(codebooks, settings), True)
 
     @classmethod
     def create(
@@ -63,6 +69,7 @@ class Index:
         ids: str = "int",
         model_fingerprint: str | None = None,
         model_path: str | os.PathLike[str] | None = None,
+        attributes: Mapping[str, str] | None = None,
     ) -> Index:
         """Make an empty index directory and open it for writing.
 
@@ -72,14 +79,13 @@ class Index:
         """
         codebooks = codebooks_of(quantizer)
         model_path = None if model_path is None else os.fspath(model_path)
-        create_directory(
-            Path(path), codebooks, new_settings(codebooks, metric, ids, model_fingerprint, model_path)
-        )
+        settings = new_settings(codebooks, metric, ids, attributes, model_fingerprint, model_path)
+        create_directory(Path(path), codebooks, settings)
         return cls.open(path, writable=True)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], writable: bool = False) -> Index:
-        """Open an index directory at its newest generation, every checksum verified.
+    def open(cls, path: str | os.PathLike[str], writable: bool = False, verify: bool = True) -> Index:
+        """Open an index directory at its newest generation, every checksum verified, or on request none.
 
         Raises NotFoundError, DamagedError naming the file, IncompatibleError for a newer format; with
         ``writable`` also LockedError while another writer holds the index, StorageError on read-only storage.
@@ -87,188 +93,205 @@ class Index:
         index = cls.__new__(cls)
         store = DirectoryStore(Path(path), writable)
         try:
-            index._attach(store)
+            index._attach(store, verify)
             if writable:
-                store.remove_strays(index._state)
+                store.remove_strays(index._snapshot.state)
         except BaseException:
             store.close()
             raise
         return index
 
-    def _attach(self, store: Store) -> None:
-        with store.catalogue() as catalogue:
-            self._state = catalogue.read()
-        self._store = store
-        self._codebooks = store.codebooks(self._state.meta)
-        self._segments = tuple(store.segment(row, self._state.meta) for row in self._state.segments)
-        self._lock = threading.Lock()
-        self._closed = False
-        self._failed = False
+    @staticmethod
+    def repair(path: str | os.PathLike[str]) -> list[str]:
+        """Bring a damaged index directory back to what its intact files hold; returns what was done, line by line.
 
-    def add(self, vectors: npt.ArrayLike, ids: npt.ArrayLike | None = None) -> None:
+        Damaged files are moved to ``damaged/``, never deleted. See ``spdq.index.repair``.
+
+        Raises NotFoundError, LockedError, StorageError; DamagedError where the codebooks are beyond repair.
+        """
+        from spdq.index.repair import repair
+
+        return repair(Path(path))
+
+    def _attach(self, store: Store, verify: bool) -> None:
+        self._store = store
+        self._closed = False
+        self._lock = threading.Lock()
+        self._codebooks, self._snapshot = self._newest(verify, None)
+        self._writer = Writer(store)
+
+    def _newest(self, verify: bool, known: Snapshot | None) -> tuple[Codebooks, Snapshot]:
+        """The codebooks and the newest generation; segments that are known already are not read again."""
+        opened = {segment.row: segment for segment in known.segments} if known else {}
+        for attempt in range(_ATTEMPTS):
+            with self._store.catalogue() as catalogue:
+                state = catalogue.read()
+            codebooks = self._store.codebooks(state.meta)
+            try:
+                segments = [
+                    opened.get(row) or self._store.segment(row, state, verify) for row in state.segments
+                ]
+                return codebooks, Snapshot(state, segments)
+            except MissingFileError:
+                # A writer may have replaced the file since the catalogue was read.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    def add(
+        self, vectors: npt.ArrayLike, ids: npt.ArrayLike | None = None, attributes: Attributes | None = None
+    ) -> None:
         """Encode vectors (n, D) float32 and add them under ``ids`` (n,): all of them or, on any error, none.
 
-        Without ``ids`` an index of int ids continues after its largest. On disk the items are safe against a
-        crash once this returns. A call that adds anything makes one segment.
+        Without ``ids`` an index of int ids continues after the largest it ever had. ``attributes`` has n values for a
+        name; None is "not known". On disk the items are safe against a crash once this returns.
 
-        Raises DataError for bad vectors or ids (a repeated one is named), UsageError on a read-only index,
-        StorageError when the storage refuses: the index is then unchanged and must be opened anew to go on.
+        Raises DataError for bad vectors, ids (a repeated one is named) or attributes, UsageError on a read-only
+        index, StorageError when the storage refuses: the index is then unchanged and must be opened anew to go on.
         """
         self._check_writable()
-        self._append(self._codebooks.encode(vectors), ids)
+        codes, measured = self._encoded(vectors)
+        self._change(codes, ids, attributes, measured, None)
 
-    def add_codes(self, codes: npt.ArrayLike, ids: npt.ArrayLike | None = None) -> None:
+    def add_codes(
+        self, codes: npt.ArrayLike, ids: npt.ArrayLike | None = None, attributes: Attributes | None = None
+    ) -> None:
         """Add codes (n, M), integers below ``n_words``, that these codebooks encoded; else as ``add``."""
         self._check_writable()
-        self._append(accept_codes(codes, self._codebooks), ids)
+        self._change(accept_codes(codes, self._codebooks), ids, attributes, (0.0, 0), None)
 
-    def search(
-        self, queries: npt.ArrayLike, k: int = 10, threads: int | None = None
-    ) -> tuple[Floats, IdArray]:
-        """Find the k nearest items of each query by asymmetric distance, exactly.
+    def update(
+        self,
+        vectors: npt.ArrayLike,
+        ids: npt.ArrayLike,
+        attributes: Attributes | None = None,
+        missing: str = "raise",
+    ) -> None:
+        """Replace items, attributes among them, in one step; with ``missing="add"`` also add those that are new.
 
-        ``queries`` is (nq, D), or (D,) for one. Returns distances (nq, k') float32 and ids (nq, k') int64 or
-        object (str), k' = min(k, number of items): ``"l2"`` ascending, ``"ip"`` descending, equal ones by id.
-        Neither threads (default: all cores) nor the batch, the order of adding or a larger k change a result.
-
-        Raises UsageError for k or threads below 1, DataError for NaN, inf or a wrong width.
+        Else as ``add``. Raises DataError for an id that is not there.
         """
-        segments = self._opened()
-        k = at_least_one(k, "k")
-        threads = None if threads is None else at_least_one(threads, "threads")
-        vectors = accept_queries(queries)
-        batches = [vectors[at : at + _QUERIES_AT_ONCE] for at in range(0, len(vectors), _QUERIES_AT_ONCE)]
-        found = [self._nearest(segments, batch, k, threads) for batch in batches or [vectors]]
-        distances = np.concatenate([part[0] for part in found])
-        ids = np.concatenate([part[1] for part in found])
-        # Going through 0 turns -0.0 into 0.0, so that equal distances also look equal.
-        return (np.float32(0) - distances if self.metric == "ip" else np.float32(0) + distances), ids
+        self._check_writable()
+        codes, measured = self._encoded(vectors)
+        self._change(codes, ids, attributes, measured, _one_of(missing, ("raise", "add")))
 
-    def _nearest(
-        self, segments: tuple[Segment, ...], queries: npt.NDArray[Any], k: int, threads: int | None
-    ) -> tuple[Floats, IdArray]:
-        tables = self._codebooks.lookup_tables(queries, self.metric)
-        try:
-            found = [scan(tables, segment.blocks, len(segment), k, threads) for segment in segments]
-        except ValueError as error:
-            raise DataError(f"queries and codebooks are too large to multiply: {error}") from None
-        if not found:
-            return np.empty((len(tables), 0), np.float32), self._no_ids().reshape(len(tables), 0)
-        distances = np.concatenate([part[0] for part in found], axis=1)
-        ids = np.concatenate(
-            [segment.take_ids(rows) for segment, (_, rows) in zip(segments, found, strict=True)], axis=1
-        )
-        if len(found) > 1:
-            order = np.lexsort((sort_keys(ids), distances))[:, :k]
-            distances, ids = np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
-        return distances, ids
+    def update_codes(
+        self,
+        codes: npt.ArrayLike,
+        ids: npt.ArrayLike,
+        attributes: Attributes | None = None,
+        missing: str = "raise",
+    ) -> None:
+        """``update`` with codes (n, M) in place of vectors."""
+        self._check_writable()
+        accepted = accept_codes(codes, self._codebooks)
+        self._change(accepted, ids, attributes, (0.0, 0), _one_of(missing, ("raise", "add")))
 
-    def __len__(self) -> int:
-        return sum(len(segment) for segment in self._opened())
+    def remove(self, ids: npt.ArrayLike, missing: str = "raise") -> int:
+        """Remove items by their ids (n,) in one step and return how many were there.
 
-    @property
-    def ids(self) -> IdArray:
-        """All ids (n,) int64 or object (str), ascending."""
-        return self._in_order()[0]
+        Raises DataError for an id that is not there or given twice, and changes nothing; with ``missing="ignore"``
+        such ids are passed over. StorageError as ``add``.
+        """
+        _one_of(missing, ("raise", "ignore"))
+        with self._lock:
+            self._check_writable()
+            ignore = missing == "ignore"
+            wanted = accept_ids(ids, None, self._snapshot.state.meta["ids"])
+            if not ignore and (repeated := _repeated(wanted[np.argsort(sort_keys(wanted))])) is not None:
+                raise DataError(f"duplicate id {show_id(repeated)}")
+            find = self._snapshot.find if ignore else self._snapshot.find_all
+            places, rows = find(wanted)
+            removed = self._writer.grouped(places, rows)
+            if removed:
+                before = self._snapshot.n_items
+                self._snapshot = self._writer.commit(self._snapshot, None, removed)
+                self._snapshot = self._writer.tidy(self._snapshot)
+                return before - self._snapshot.n_items
+            return 0
 
-    @property
-    def codes(self) -> Uint8Array:
-        """A copy of all codes (n, M) uint8, in the order of ``ids``."""
-        segments = self._opened()
-        codes = [unpack_codes(segment.blocks, len(segment)) for segment in segments]
-        empty = np.empty((0, self._codebooks.n_codebooks), np.uint8)
-        return np.concatenate([empty, *codes])[self._in_order()[1]]
+    def compact(self) -> None:
+        """Write all items into one segment and give the space of removed ones back. Raises as ``add``."""
+        with self._lock:
+            self._check_writable()
+            segments = self._snapshot.segments
+            if len(segments) > 1 or any(segment.row.removed for segment in segments):
+                self._snapshot = self._writer.merge(self._snapshot, segments)
 
-    @property
-    def code_blocks(self) -> list[Uint8Array]:
-        """Each segment's codes in scan layout (blocks, M, 256) uint8, read-only, without a copy."""
-        return [segment.blocks for segment in self._opened()]
+    def merge_from(self, other: Index) -> None:
+        """Add all items of another index with the same codebooks, metric, kind of ids and attributes; all or none.
 
-    @property
-    def codebooks(self) -> Codebooks:
-        """What turns vectors into codes and queries into lookup tables."""
-        return self._codebooks
+        Raises IncompatibleError where they differ, DataError for an id that both have, else as ``add``.
+        """
+        theirs = other._opened()
+        with self._lock:
+            self._check_writable()
+            for name in ("codebook_fingerprint", "metric", "ids", "attributes"):
+                ours = self._snapshot.state.meta[name]
+                if theirs.state.meta[name] != ours:
+                    raise IncompatibleError(
+                        f"the indexes differ in {name.replace('_', ' ')}: {ours} here, {theirs.state.meta[name]} there"
+                    )
+            if theirs.n_items:
+                items = compaction.merged(theirs.segments)
+                self._refuse_known(items.ids)
+                self._snapshot = self._writer.commit(self._writer.tidy(self._snapshot), items, {})
 
-    @property
-    def metric(self) -> str:
-        """``"l2"`` or ``"ip"``."""
-        return str(self._state.meta["metric"])
-
-    @property
-    def dim(self) -> int:
-        """Width D of vectors and queries."""
-        return self._codebooks.dim
-
-    @property
-    def model_fingerprint(self) -> str | None:
-        """Fingerprint of the model whose vectors are in the index, None where it was made without one."""
-        fingerprint: str | None = self._state.meta["model_fingerprint"]
-        return fingerprint
-
-    @property
-    def model_path(self) -> str | None:
-        """Where that model was when the index was made."""
-        path: str | None = self._state.meta["model_path"]
-        return path
-
-    def check_model(self, fingerprint: str) -> None:
-        """Raise IncompatibleError unless the index holds vectors of the model with this fingerprint."""
-        if self.model_fingerprint is None:
-            raise IncompatibleError("index was built without a model. Rebuild it with one")
-        if fingerprint != self.model_fingerprint:
-            raise IncompatibleError(
-                f"index was built with model {self.model_fingerprint[:12]}, this is {fingerprint[:12]}. "
-                "Rebuild or pass the right model"
-            )
+    def refresh(self) -> bool:
+        """Go on to the newest generation; returns whether there was a newer one. Raises as ``open``."""
+        with self._lock:
+            snapshot = self._opened()
+            with self._store.catalogue() as catalogue:
+                generation = catalogue.read().generation
+            if generation == snapshot.state.generation:
+                return False
+            self._snapshot = self._newest(True, snapshot)[1]
+            return True
 
     def stats(self) -> dict[str, Any]:
-        """What the index is and holds, as plain values.
-
-        ``bytes`` counts segments, catalogue and codebooks.
-        """
-        segments = self._opened()
-        meta = self._state.meta
-        segment_bytes = sum(row.size for row in self._state.segments)
-        codebook_bytes = sum(tensor.nbytes for tensor in self._codebooks.tensors().values())
-        return {
-            "path": None if self._store.path is None else str(self._store.path),
-            "items": len(self),
-            "segments": len(segments),
-            "bits": self._codebooks.bits,
-            "code_bytes": self._codebooks.code_bytes,
-            "bytes": segment_bytes + self._state.catalogue_bytes + codebook_bytes,
-            "kind": self._codebooks.kind,
-            "writable": self._store.writable,
-            **{name: meta[name] for name in _SHOWN},
-        }
+        """What the index is and holds, as plain values; see ``spdq.index.statistics``."""
+        return statistics(self._opened(), self._codebooks, self._store.path, self._store.writable)
 
     def verify(self) -> None:
-        """Check all there is: every checksum again, every code and id, the catalogue and its id map.
+        """Check the newest generation: every checksum, code, id and attribute, and every page of the catalogue.
 
-        Raises DamagedError naming the first fault. A writer's commit waits while the id map is compared.
+        Raises DamagedError naming the first fault.
         """
         with self._lock:
             self._opened()
-            self._store.codebooks(self._state.meta)
-            for row in self._state.segments:
-                self._store.segment(row, self._state.meta).verify()
-            ids, order = self._in_order()
-            rows = [np.arange(len(segment)) for segment in self._segments]
-            numbers = [np.full(len(segment), segment.row.number) for segment in self._segments]
-            none = np.empty(0, np.int64)
+            _, snapshot = self._newest(True, None)
+            for segment in snapshot.segments:
+                segment.verify()
+            if (repeated := _repeated(snapshot.ids())) is not None:
+                raise DamagedError(f"two items have the id {show_id(repeated)}. Rebuild the index")
             with self._store.catalogue() as catalogue:
-                catalogue.read()
                 catalogue.check_pages()
-                catalogue.check_ids(
-                    ids, np.concatenate([none, *numbers])[order], np.concatenate([none, *rows])[order]
-                )
+
+    def to_faiss(self, path: str | os.PathLike[str]) -> None:
+        """Write a Faiss file (``IndexPQ`` in an ``IndexIDMap2``). See ``spdq.index.faiss_file``.
+
+        Raises UsageError for additive codes or string ids, which such a file cannot hold; StorageError.
+        """
+        snapshot = self._opened()
+        faiss_file.write_faiss(Path(path), self._codebooks, self.metric, snapshot.ids(), snapshot.codes())
+
+    @classmethod
+    def from_faiss(cls, path: str | os.PathLike[str]) -> Index:
+        """An index in memory with the codes, ids and codebooks of a Faiss file.
+
+        Raises NotFoundError, DataError, DamagedError or IncompatibleError where the file is not such a one.
+        """
+        content = faiss_file.read_faiss(Path(path))
+        index = cls(content.codebooks, content.metric)
+        index.add_codes(content.codes, content.ids)
+        return index
 
     def close(self) -> None:
-        """Release the files and the writer's lock; searching and adding raise from now on."""
+        """Release the files and the writer's lock; searching and changing raise from now on."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._segments = ()
+                self._snapshot = Snapshot(self._snapshot.state, ())
                 self._store.close()
 
     def __enter__(self) -> Index:
@@ -277,74 +300,50 @@ class Index:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _append(self, codes: Uint8Array, ids: npt.ArrayLike | None) -> None:
+    def _change(
+        self,
+        codes: Uint8Array,
+        ids: npt.ArrayLike | None,
+        attributes: Attributes | None,
+        measured: tuple[float, int],
+        missing: str | None,
+    ) -> None:
+        """Add items, replacing those that are there unless ``missing`` is None."""
         with self._lock:
             self._check_writable()
-            with self._store.catalogue() as catalogue:
-                if ids is None:
-                    accepted = following_ids(catalogue.largest_id(), len(codes), self._state.meta["ids"])
-                else:
-                    accepted = accept_ids(ids, len(codes), self._state.meta["ids"])
-                if len(codes) == 0:
-                    return
-                order = np.argsort(sort_keys(accepted), kind="stable")
-                accepted = accepted[order]
-                repeated = accepted[1:][accepted[1:] == accepted[:-1]]
-                known = repeated[0] if len(repeated) else catalogue.first_known(accepted)
-                if known is not None:
-                    raise DataError(f"duplicate id {show_id(known)}")
-                self._commit(catalogue, serialise(pack_codes(codes[order]), accepted), accepted)
+            items = self._writer.accept(self._snapshot.state, codes, ids, attributes, measured)
+            if (repeated := _repeated(items.ids)) is not None:
+                raise DataError(f"duplicate id {show_id(repeated)}")
+            if missing is None:
+                self._refuse_known(items.ids)
+            elif missing == "raise":
+                self._snapshot.find_all(items.ids)
+            if len(items.ids):
+                snapshot = self._writer.tidy(self._snapshot)
+                old = {} if missing is None else self._writer.grouped(*snapshot.find(items.ids))
+                self._snapshot = self._writer.commit(snapshot, items, old)
 
-    def _commit(self, catalogue: Catalogue, data: bytes, ids: IdArray) -> None:
-        """Make a segment durable, then name it in the catalogue; a failure on the way ends this writer."""
-        generation = self._state.meta["generation"]
-        try:
-            with storage_errors(f"nothing was changed, index is at generation {generation}"):
-                name = self._store.write(data)
-                state = catalogue.append(name, len(data), checksum(data), ids)
-            segment = self._store.segment(state.segments[-1], state.meta)
-        except BaseException:
-            # The catalogue alone knows whether the commit happened: only opening it anew tells.
-            self._failed = True
-            raise
-        self._state, self._segments = state, (*self._segments, segment)
+    def _refuse_known(self, ids: IdArray) -> None:
+        known = np.flatnonzero(self._snapshot.find(ids)[1] >= 0)
+        if known.size:
+            raise DataError(f"duplicate id {show_id(ids[known[0]])}")
 
-    def _opened(self) -> tuple[Segment, ...]:
-        segments = self._segments
-        if self._closed:
-            raise UsageError("the index is closed")
-        return segments
+    def _encoded(self, vectors: npt.ArrayLike) -> tuple[Uint8Array, tuple[float, int]]:
+        """Codes of vectors, and the squared quantization error of some of them: its sum and their number."""
+        return self._codebooks.encode(vectors), self._codebooks.measured_error(vectors)
 
     def _check_writable(self) -> None:
         self._opened()
-        if not self._store.writable:
-            raise UsageError("the index is open for reading: use Index.open(path, writable=True)")
-        self._store.check_process()
-        if self._failed:
-            raise StorageError("an earlier write to this index failed: open it anew")
-
-    def _in_order(self) -> tuple[IdArray, Int64Array]:
-        """All ids ascending (n,), and each one's place among the segments' rows end to end (n,) int64."""
-        segments = self._opened()
-        ids = np.concatenate([self._no_ids(), *(segment.ids for segment in segments)])
-        if len(segments) <= 1:
-            return ids, np.arange(len(ids))
-        order = np.argsort(sort_keys(ids), kind="stable")
-        return ids[order], order
-
-    def _no_ids(self) -> IdArray:
-        return np.empty(0, object if self._state.meta["ids"] == "str" else np.int64)
+        self._writer.check()
 
 
-_SHOWN = (
-    "metric",
-    "ids",
-    "n_codebooks",
-    "n_words",
-    "dim",
-    "codebook_fingerprint",
-    "model_fingerprint",
-    "model_path",
-    "generation",
-    "format",
-)
+def _repeated(ids: IdArray) -> Any:
+    """The first of ascending ids (n,) that is there twice, None where there is none."""
+    repeated = ids[1:][ids[1:] == ids[:-1]]
+    return repeated[0] if len(repeated) else None
+
+
+def _one_of(value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise UsageError(f"missing must be {' or '.join(choices)}, got {value!r}")
+    return value

@@ -1,7 +1,7 @@
 """Where an index keeps its catalogue and segments: in memory, or in a directory.
 
-A directory holds ``catalog.db``, ``codebooks.safetensors``, ``segments/<32 hex digits>.safetensors`` (never
-changed once written) and ``writer.lock``.
+A directory holds ``catalog.db``, ``codebooks.safetensors``, ``segments/<32 hex digits>.safetensors`` and, where items
+have attributes, ``segments/<32 hex digits>.db`` (both never changed once written), and ``writer.lock``.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import hashlib
 import os
 import re
 import shutil
+import sqlite3
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spdq.errors import DamagedError, NotFoundError, StorageError, UsageError
+from spdq.index.attributes import AttributeTable
 from spdq.index.catalogue import MEMORY, Catalogue, State
 from spdq.index.lock import WriterLock
-from spdq.index.segments import RESTORE, Segment, SegmentRow, map_segment
+from spdq.index.segments import RESTORE, Segment, SegmentRow, check_container, in_memory, map_file
 from spdq.quantizers.codebooks import Codebooks
 
 CATALOGUE = "catalog.db"
@@ -31,7 +34,9 @@ LOCK = "writer.lock"
 
 MAX_CODEBOOK_BYTES = 2 << 30
 
-_OURS = re.compile(r"[0-9a-f]{32}\.(safetensors|tmp)")
+BEYOND_REPAIR = "Restore the file, from another copy of the index or the model it was built with"
+
+_OURS = re.compile(r"[0-9a-f]{32}\.(safetensors|db|tmp)")
 
 
 class Store(Protocol):
@@ -51,11 +56,14 @@ class Store(Protocol):
     def codebooks(self, meta: Mapping[str, Any]) -> Codebooks:
         """The codebooks, checked against the settings. Raises DamagedError."""
 
-    def write(self, data: bytes) -> str:
+    def write(self, segment: Sequence[memoryview], attributes: bytes | None) -> str:
         """Keep the bytes of a segment for good and return the name given to it. Raises OSError."""
 
-    def segment(self, row: SegmentRow, meta: Mapping[str, Any]) -> Segment:
-        """The segment of a catalogue row, checked. Raises DamagedError."""
+    def segment(self, row: SegmentRow, state: State, verify: bool = True) -> Segment:
+        """The segment of a catalogue row, checked; its checksum only if asked for. Raises DamagedError."""
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Forget segments that no generation names any more. Raises StorageError."""
 
     def check_process(self) -> None:
         """Raise UsageError where this process may not write."""
@@ -73,7 +81,7 @@ class MemoryStore:
     def __init__(self, codebooks: Codebooks, meta: Mapping[str, Any]) -> None:
         self._codebooks = codebooks
         self._catalogue = Catalogue.create(MEMORY, dict(meta) | {"codebooks_sha256": ""})
-        self._segments: dict[str, bytes] = {}
+        self._segments: dict[str, tuple[NDArray[np.uint8], bytes | None]] = {}
 
     @contextmanager
     def catalogue(self) -> Iterator[Catalogue]:
@@ -82,13 +90,24 @@ class MemoryStore:
     def codebooks(self, meta: Mapping[str, Any]) -> Codebooks:
         return self._codebooks
 
-    def write(self, data: bytes) -> str:
+    def write(self, segment: Sequence[memoryview], attributes: bytes | None) -> str:
         name = uuid.uuid4().hex
-        self._segments[name] = data
+        self._segments[name] = in_memory(segment), attributes
         return name
 
-    def segment(self, row: SegmentRow, meta: Mapping[str, Any]) -> Segment:
-        return Segment(np.frombuffer(self._segments[row.name], np.uint8), row, meta, f"segment {row.name}")
+    def segment(self, row: SegmentRow, state: State, verify: bool = True) -> Segment:
+        where = f"segment {row.name}"
+        raw, stored = self._segments[row.name]
+        table = None
+        if stored is not None:
+            connection = sqlite3.connect(MEMORY, check_same_thread=False)
+            connection.deserialize(stored)
+            table = AttributeTable(connection, state.attributes, row.n_items, where)
+        return Segment(raw, row, state.meta, where, table)
+
+    def delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            del self._segments[name]
 
     def check_process(self) -> None:
         pass
@@ -131,38 +150,34 @@ class DirectoryStore:
         finally:
             catalogue.close()
 
-    def write(self, data: bytes) -> str:
+    def write(self, segment: Sequence[memoryview], attributes: bytes | None) -> str:
         name = uuid.uuid4().hex
-        write_durably(self.path / SEGMENTS / f"{name}.safetensors", data)
+        if attributes is not None:
+            write_durably(segment_file(self.path, name, "db"), [memoryview(attributes)])
+        write_durably(segment_file(self.path, name, "safetensors"), segment)
         return name
 
-    def segment(self, row: SegmentRow, meta: Mapping[str, Any]) -> Segment:
-        return map_segment(self.path / SEGMENTS / f"{row.name}.safetensors", row, meta)
+    def segment(self, row: SegmentRow, state: State, verify: bool = True) -> Segment:
+        return open_segment(self.path, row, state, verify)
+
+    def delete(self, names: Sequence[str]) -> None:
+        with storage_errors(f"{self.path}: files that are no longer needed stay"):
+            for name in names:
+                os.unlink(segment_file(self.path, name, "safetensors"))
+                segment_file(self.path, name, "db").unlink(missing_ok=True)
 
     def codebooks(self, meta: Mapping[str, Any]) -> Codebooks:
-        from safetensors import SafetensorError, safe_open
-
         path = self.path / CODEBOOKS
-        try:
-            if not path.is_file() or path.stat().st_size > MAX_CODEBOOK_BYTES:
-                raise DamagedError(f"{path}: not a file of at most {MAX_CODEBOOK_BYTES} bytes. {RESTORE}")
-            if hashlib.sha256(path.read_bytes()).hexdigest() != meta["codebooks_sha256"]:
-                raise DamagedError(f"{path}: checksum mismatch. {RESTORE}")
-            with safe_open(path, framework="numpy") as file:
-                names = file.keys()
-                tensors = {name: file.get_tensor(name) for name in names}
-                codebooks = Codebooks.from_tensors(tensors, file.metadata() or {})
-        except PermissionError:
-            raise NotFoundError(f"permission denied: {path}") from None
-        except (OSError, SafetensorError, ValueError) as error:
-            raise DamagedError(f"{path}: cannot be read ({error}). {RESTORE}") from None
+        codebooks, sha256 = read_codebooks(path)
+        if sha256 != meta["codebooks_sha256"]:
+            raise DamagedError(f"{path}: checksum mismatch. {BEYOND_REPAIR}")
         if codebook_settings(codebooks).items() - meta.items():
-            raise DamagedError(f"{path}: not the codebooks the catalogue names. {RESTORE}")
+            raise DamagedError(f"{path}: not the codebooks the catalogue names. {BEYOND_REPAIR}")
         return codebooks
 
     def remove_strays(self, state: State) -> None:
         """Delete what killed writers left: files in ``segments`` with a name of ours and no catalogue row."""
-        named = {f"{row.name}.safetensors" for row in state.segments}
+        named = {f"{row.name}.{kind}" for row in state.segments for kind in ("safetensors", "db")}
         with storage_errors(f"{self.path}: leftovers of a killed writer stay"):
             for entry in os.listdir(self.path / SEGMENTS):
                 if _OURS.fullmatch(entry) and entry not in named:
@@ -195,7 +210,7 @@ def create_directory(path: Path, codebooks: Codebooks, meta: Mapping[str, Any]) 
     try:
         with storage_errors("no index was created"):
             (draft / SEGMENTS).mkdir(parents=True)
-            write_durably(draft / CODEBOOKS, data)
+            write_durably(draft / CODEBOOKS, [memoryview(data)])
             (draft / LOCK).touch()
             meta = dict(meta) | {"codebooks_sha256": hashlib.sha256(data).hexdigest()}
             Catalogue.create(draft / CATALOGUE, meta).close()
@@ -205,6 +220,55 @@ def create_directory(path: Path, codebooks: Codebooks, meta: Mapping[str, Any]) 
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
+
+
+def segment_file(directory: Path, name: str, kind: str) -> Path:
+    """The file of a segment: of its container ("safetensors") or its attributes ("db")."""
+    return directory / SEGMENTS / f"{name}.{kind}"
+
+
+def open_segment(directory: Path, row: SegmentRow, state: State, verify: bool) -> Segment:
+    """Map a segment of an index directory. Raises DamagedError."""
+    path = segment_file(directory, row.name, "safetensors")
+    raw = map_file(path, row.size, row.checksum if verify else None)
+    check_container(path)
+    attributes = open_attributes(directory, row, state, verify) if row.attributes_size else None
+    return Segment(raw, row, state.meta, str(path), attributes)
+
+
+def open_attributes(directory: Path, row: SegmentRow, state: State, verify: bool) -> AttributeTable:
+    """Open the attributes of a segment. Raises DamagedError."""
+    path = segment_file(directory, row.name, "db")
+    map_file(path, row.attributes_size, row.attributes_checksum if verify else None)
+    try:
+        # Told that nothing ever changes the file, SQLite takes no locks and looks for no journal.
+        uri = path.absolute().as_uri() + "?mode=ro&immutable=1"
+        connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA cell_size_check=ON")
+    except sqlite3.Error as error:
+        raise DamagedError(f"{path}: cannot be opened ({error}). {RESTORE}") from None
+    return AttributeTable(connection, state.attributes, row.n_items, str(path))
+
+
+def read_codebooks(path: Path) -> tuple[Codebooks, str]:
+    """The codebooks of a file and its SHA-256. Raises DamagedError, NotFoundError where it may not be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_CODEBOOK_BYTES:
+            raise DamagedError(f"{path}: not a file of at most {MAX_CODEBOOK_BYTES} bytes. {BEYOND_REPAIR}")
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        with safe_open(path, framework="numpy") as file:
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+            return Codebooks.from_tensors(tensors, file.metadata() or {}), sha256
+    except PermissionError:
+        raise NotFoundError(f"permission denied: {path}") from None
+    except (OSError, SafetensorError, ValueError, DamagedError) as error:
+        if isinstance(error, DamagedError) and BEYOND_REPAIR in str(error):
+            raise
+        raise DamagedError(f"{path}: cannot be read ({error}). {BEYOND_REPAIR}") from None
 
 
 def codebook_settings(codebooks: Codebooks) -> dict[str, Any]:
@@ -217,8 +281,8 @@ def codebook_settings(codebooks: Codebooks) -> dict[str, Any]:
     }
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a read-only file: when this returns it is complete and on the disk, else it is not there.
+def write_durably(path: Path, parts: Sequence[memoryview]) -> None:
+    """Write a read-only file of some parts: when this returns it is complete and on the disk, else it is not there.
 
     Raises OSError.
     """
@@ -226,9 +290,9 @@ def write_durably(path: Path, data: bytes) -> None:
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(handle, view) :]
+            for part in parts:
+                while part:
+                    part = part[os.write(handle, part) :]
             os.fsync(handle)
         finally:
             os.close(handle)

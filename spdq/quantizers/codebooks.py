@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ MAX_CODEBOOKS = 256
 MAX_WORDS = 256
 MAX_ADDITIVE_WORDS = spdq_kernels.MAX_ADDITIVE_WORDS
 MAX_DIM = 8192
+MEASURED = 1000
+"""Vectors of which the quantization error is measured at most."""
 MAX_ABSOLUTE = 1e6
 """Largest absolute value a vector may hold: beyond it squared distances lose all precision in float32."""
 
@@ -38,6 +41,8 @@ class Codebooks:
     kind : "product" or "additive"
     rotation : None or (D, D) float32, orthogonal: vectors are multiplied by it (``v @ rotation``) before they
         are encoded, and by its transpose after they are decoded
+    training_error : None or the mean squared error of the vectors the words were learned from; not a part of the
+        fingerprint
 
     Raises
     ------
@@ -48,6 +53,7 @@ class Codebooks:
     words: Floats
     kind: Literal["product", "additive"]
     rotation: Floats | None = None
+    training_error: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("product", "additive"):
@@ -162,6 +168,16 @@ class Codebooks:
         except ValueError as error:
             raise UsageError(str(error)) from error
 
+    def measured_error(self, vectors: ArrayLike) -> tuple[float, int]:
+        """Return the sum of the squared quantization errors of vectors (n, D), and of how many it is.
+
+        Of more than 1,000 it takes 1,000 that lie evenly apart. Raises DataError as ``encode``.
+        """
+        checked = self._checked(vectors, "vectors")
+        some = checked[:: -(-len(checked) // MEASURED) or 1]
+        differences = some - self.decode(self.encode(some))
+        return float(np.einsum("ij,ij->", differences, differences, dtype=np.float64)), len(some)
+
     def tensors(self) -> dict[str, Floats]:
         """Return the arrays by name, to be stored beside ``metadata()``."""
         arrays = {"words": self.words}
@@ -171,7 +187,10 @@ class Codebooks:
 
     def metadata(self) -> dict[str, str]:
         """Return what must be stored beside the tensors."""
-        return {"kind": self.kind, "fingerprint": self.fingerprint}
+        stored = {"kind": self.kind, "fingerprint": self.fingerprint}
+        if self.training_error is not None:
+            stored["training_error"] = repr(self.training_error)
+        return stored
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Codebooks:
@@ -195,7 +214,7 @@ class Codebooks:
             if array.dtype != np.float32:
                 raise DataError(f"tensor {name!r} of codebooks must be float32, not {array.dtype}")
         kind = cast(Literal["product", "additive"], metadata["kind"])
-        codebooks = cls(tensors["words"], kind, tensors.get("rotation"))
+        codebooks = cls(tensors["words"], kind, tensors.get("rotation"), _error(metadata))
         if codebooks.fingerprint != metadata["fingerprint"]:
             raise DamagedError(
                 f"codebooks are damaged: their fingerprint is {codebooks.fingerprint}, "
@@ -248,6 +267,19 @@ def checked_vectors(vectors: ArrayLike, name: str = "vectors") -> Floats:
         row = int(np.flatnonzero(~(np.abs(checked) <= MAX_ABSOLUTE).all(axis=1))[0])
         raise DataError(f"{name} must be finite and at most {MAX_ABSOLUTE:g} in size: row {row} is not")
     return checked
+
+
+def _error(metadata: Mapping[str, str]) -> float | None:
+    """The stored training error. Raises DataError."""
+    if "training_error" not in metadata:
+        return None
+    try:
+        error = float(metadata["training_error"])
+    except ValueError:
+        error = math.nan
+    if not (math.isfinite(error) and error >= 0):
+        raise DataError(f"training error of codebooks must be a number, not {metadata['training_error']!r}")
+    return error
 
 
 def _frozen(array: NDArray[Any], name: str) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from typing import Any, Self
 
@@ -53,7 +54,9 @@ class Quantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         weights = checked_weights(sample_weight, len(vectors))
         kept = weights > 0
         random = check_random_state(self.random_state)
-        self.codebooks_ = self._learn(vectors[kept], weights[kept], random)
+        learned = self._learn(vectors[kept], weights[kept], random)
+        total, count = learned.measured_error(vectors[kept])
+        self.codebooks_ = dataclasses.replace(learned, training_error=total / count)
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.uint8]:

@@ -58,7 +58,7 @@ def test_search_is_the_exact_order_of_distance_and_id(collection, k, threads):
     index = Index(codebooks, metric, ids=id_kind(ids))
     fill(index, codes, ids, cuts)
     expected = nearest(codebooks, metric, codes, ids, queries, k)
-    assert_found(index.search(queries, k, threads), expected, id_kind(ids))
+    assert_found(index.search(queries, k, threads=threads), expected, id_kind(ids))
 
 
 @settings(max_examples=15, deadline=None)
@@ -109,7 +109,7 @@ def test_real_valued_distances_over_several_blocks_and_segments():
             index = Index(codebooks, metric)
             fill(index, codes, ids, cuts)
             for threads in (1, 2, 4):
-                assert_found(index.search(queries, 30, threads), expected)
+                assert_found(index.search(queries, 30, threads=threads), expected)
 
 
 def test_the_batch_changes_nothing():
@@ -211,16 +211,23 @@ def test_stats(tmp_path):
     index.add_codes([[1, 2, 3]], ["a"])
     stats = index.stats()
     on_disk = sum(file.stat().st_size for file in (tmp_path / "i").rglob("*") if file.is_file())
-    assert (
-        abs(stats.pop("bytes") - on_disk) < 500
-    )  # The headers of the codebooks' file and the lock's number.
+    size = stats.pop("bytes")
+    assert abs(size - on_disk) < 500  # The headers of the codebooks' file and the lock's number.
+    assert stats.pop("bytes_per_item") == size
     assert stats == {
         "path": str(tmp_path / "i"),
         "items": 1,
+        "removed": 0,
         "segments": 1,
         "bits": 9,
         "code_bytes": 3,
         "kind": "product",
+        "attributes": {},
+        "words_used": [1, 1, 1],
+        "error": None,
+        "training_error": None,
+        "drift": None,
+        "advice": None,
         "writable": True,
         "metric": "ip",
         "ids": "str",

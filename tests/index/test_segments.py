@@ -11,11 +11,17 @@ from safetensors.numpy import load, load_file, save
 
 from spdq.errors import DamagedError, NotFoundError
 from spdq.index import Index
+from spdq.index.id_lists import list_of
 from spdq.index.ids import accept_ids
-from spdq.index.segments import Segment, SegmentRow, checksum, serialise
+from spdq.index.segments import Segment, SegmentRow, checksum, container
 from spdq_kernels import pack_codes
 
 META = {"n_codebooks": 2, "n_words": 5, "ids": "int"}
+
+
+def serialise(blocks, ids):
+    """A segment's bytes."""
+    return b"".join(container(blocks, list_of(ids), {}))
 
 
 def files_of(path):
@@ -33,28 +39,39 @@ def overwrite(file, data):
     file.write_bytes(data)
 
 
-@given(st.integers(1, 600), st.booleans())
-@settings(max_examples=20, deadline=None)
-def test_what_was_written_comes_back(n_items, strings):
+@given(st.integers(1, 600), st.sampled_from(["texts", "numbers", "consecutive"]))
+@settings(max_examples=30, deadline=None)
+def test_what_was_written_comes_back(n_items, kind):
     codes = np.random.default_rng(n_items).integers(0, 5, (n_items, 2), np.uint8)
     texts = [f"é{number:04}" for number in range(n_items)]
-    ids = accept_ids(texts, n_items, "str") if strings else np.arange(n_items) - 5
+    numbers = np.arange(n_items) - 5
+    if kind == "numbers":
+        numbers[-1] += 1
+    ids = accept_ids(texts, n_items, "str") if kind == "texts" else numbers
+    strings = kind == "texts"
     segment = parse(serialise(pack_codes(codes), ids), n_items, META | {"ids": "str" if strings else "int"})
     segment.verify()
     assert len(segment) == n_items
     np.testing.assert_array_equal(segment.blocks, pack_codes(codes))
     assert segment.ids.tolist() == ids.tolist()
     assert segment.take_ids(np.array([[n_items - 1, 0]])).tolist() == [[ids[-1], ids[0]]]
+    assert segment.find(ids).tolist() == list(range(n_items))
+    others = accept_ids(["a", "é", "é9999"], 3, "str") if strings else np.array([-(2**63), -6, 2**63 - 1])
+    assert segment.find(others).tolist() == [-1, -1, -1]
+    np.testing.assert_array_equal(segment.codes, codes)
+    np.testing.assert_array_equal(segment.take_codes(np.array([n_items - 1, 0])), codes[[-1, 0]])
+    data = serialise(pack_codes(codes), ids)
+    header = 8 + int.from_bytes(data[:8], "little")
+    assert header % 64 == 0
+    assert data[header : header + 512 * segment.blocks.shape[0]] == pack_codes(codes).tobytes()
 
 
 def test_the_file_is_plain_safetensors_and_read_only(tmp_path):
     small, large = files_of(make_index(tmp_path / "i"))
-    assert {name: array.shape for name, array in load_file(large).items()} == {
-        "codes": (2, 3, 256),
-        "ids": (300,),
-    }
+    tensors = load_file(large)
+    assert {name: array.shape for name, array in tensors.items()} == {"codes": (2, 3, 256), "first_id": (1,)}
+    assert tensors["first_id"] == 3
     assert [file.stat().st_mode & 0o777 for file in (small, large)] == [0o444, 0o444]
-    assert large.read_bytes()[-1] == 0  # The codes come last, padded with zeros.
 
 
 def good():
@@ -142,7 +159,9 @@ def test_any_changed_byte_is_found(index_path, data):
     overwrite(file, damage)
     try:
         for writable in (False, True):
-            with pytest.raises(DamagedError, match=f"{file.name}: .*Restore the file or rebuild the index"):
+            with pytest.raises(
+                DamagedError, match=f"{file.name}: .*Run .spdq index repair. or restore the file"
+            ):
                 Index.open(index_path, writable)
     finally:
         overwrite(file, content)
@@ -189,6 +208,11 @@ def test_verify_finds_damage_that_came_after_opening(tmp_path):
     overwrite(files_of(path)[0], bytes(content))
     with pytest.raises(DamagedError, match="checksum mismatch"):
         index.verify()
+
+
+def test_consecutive_ids_that_leave_int64():
+    with pytest.raises(DamagedError, match="its ids do not fit into int64"):
+        parse({"codes": good()["codes"], "first_id": np.array([2**63 - 2])}, 3)
 
 
 def test_load_gives_what_serialise_got():

@@ -3,7 +3,19 @@ definitions."""
 
 from __future__ import annotations
 
-from spdq_kernels.cpu import block_scan, encode, gather, keys, pilot, ranges, scan, tables
+from spdq_kernels.cpu import block_scan, encode, gather, keys, pilot, ranges, scan, tables, texts
 from spdq_kernels.cpu.compiler import compiled, names
 
-__all__ = ["block_scan", "compiled", "encode", "gather", "keys", "names", "pilot", "ranges", "scan", "tables"]
+__all__ = [
+    "block_scan",
+    "compiled",
+    "encode",
+    "gather",
+    "keys",
+    "names",
+    "pilot",
+    "ranges",
+    "scan",
+    "tables",
+    "texts",
+]

@@ -1,0 +1,74 @@
+"""Fewer, fuller segments: which are worth merging, and how they are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spdq.index.attributes import Values
+from spdq.index.ids import IdArray, Int64Array, Uint8Array, sort_keys
+from spdq.index.segments import Segment
+
+MAX_SEGMENTS = 32
+MAX_REMOVED = 0.3
+"""Largest share of a segment's rows that may be removed before it is written anew."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """Items on their way into a segment: ids ascending, and what goes with them."""
+
+    ids: IdArray
+    codes: Uint8Array
+    """(n, M) uint8."""
+    attributes: Iterator[tuple[int, Values]] | None
+    """Row and values, in any order; None in an index without attributes."""
+    squared_error: float
+    n_measured: int
+
+
+def worth_merging(segments: Sequence[Segment]) -> list[Segment]:
+    """The segments to merge after a change, none most of the time.
+
+    Those of which much has been removed; and with too many segments the smaller half, so that an item is rewritten only
+    as often as its segment has doubled.
+    """
+    chosen = [segment for segment in segments if segment.n_live < (1 - MAX_REMOVED) * len(segment)]
+    others = sorted((segment for segment in segments if segment not in chosen), key=lambda one: one.n_live)
+    if len(others) + bool(chosen) > MAX_SEGMENTS:
+        chosen += others[: MAX_SEGMENTS // 2]
+    return chosen
+
+
+def merged(segments: Sequence[Segment]) -> Items:
+    """What is left in some segments, together. Raises DamagedError."""
+    ids = np.concatenate([segment.ids for segment in segments])
+    order = np.argsort(sort_keys(ids), kind="stable")
+    codes = np.concatenate([segment.codes for segment in segments])
+    shares = [segment.n_live / len(segment) for segment in segments]
+    return Items(
+        ids[order],
+        codes[order],
+        None if segments[0].attributes is None else _attributes(segments, order),
+        # Which of the measured items are gone is not known: as many as of the others.
+        sum(segment.row.squared_error * share for segment, share in zip(segments, shares, strict=True)),
+        sum(int(segment.row.n_measured * share) for segment, share in zip(segments, shares, strict=True)),
+    )
+
+
+def _attributes(segments: Sequence[Segment], order: Int64Array) -> Iterator[tuple[int, Values]]:
+    """The values of the rows that are left, by their new rows."""
+    new_row = np.empty(len(order), np.int64)
+    new_row[order] = np.arange(len(order))
+    at = 0
+    for segment in segments:
+        if segment.attributes is None:
+            continue
+        kept = ~segment.removed
+        place = np.cumsum(kept) - 1 + at
+        for row, values in segment.attributes.all():
+            if kept[row]:
+                yield int(new_row[place[row]]), values
+        at += segment.n_live

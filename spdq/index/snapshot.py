@@ -1,0 +1,155 @@
+"""One generation of an index: its segments, searched together. Nothing in it ever changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spdq.errors import DataError
+from spdq.index.catalogue import State
+from spdq.index.ids import IdArray, Int64Array, Uint8Array, show_id, sort_keys
+from spdq.index.segments import Segment
+from spdq_kernels import RowFilter, range_scan, scan
+
+if TYPE_CHECKING:
+    from spdq.index.filters import Filter
+
+Floats = npt.NDArray[np.float32]
+Filters = Sequence["Filter | None"]
+"""One for all queries, or one each."""
+Found = tuple[Floats, IdArray]
+
+_NO_ROW = -1
+
+
+class Snapshot:
+    """The segments of a generation, and what can be asked of them."""
+
+    def __init__(self, state: State, segments: Sequence[Segment]) -> None:
+        self.state = state
+        self.segments = tuple(segments)
+
+    @cached_property
+    def n_items(self) -> int:
+        """Items that have not been removed."""
+        return sum(segment.n_live for segment in self.segments)
+
+    @property
+    def no_ids(self) -> IdArray:
+        """(0,) of the kind of ids."""
+        return np.empty(0, object if self.state.meta["ids"] == "str" else np.int64)
+
+    def ids(self) -> IdArray:
+        """All ids (n,), ascending."""
+        return self.in_order()[0]
+
+    def codes(self) -> Uint8Array:
+        """All codes (n, M), in the order of the ids."""
+        empty = np.empty((0, self.state.meta["n_codebooks"]), np.uint8)
+        return np.concatenate([empty, *(segment.codes for segment in self.segments)])[self.in_order()[1]]
+
+    def in_order(self) -> tuple[IdArray, Int64Array]:
+        """All ids (n,) ascending, and each one's place (n,) among those of all segments end to end."""
+        ids = np.concatenate([self.no_ids, *(segment.ids for segment in self.segments)])
+        if len(self.segments) <= 1:
+            return ids, np.arange(len(ids))
+        order = np.argsort(sort_keys(ids), kind="stable")
+        return ids[order], order
+
+    def find(self, ids: IdArray) -> tuple[Int64Array, Int64Array]:
+        """Where ids (m,) are: the place of the segment and the row (m,) each, -1 for those that are not there."""
+        places = np.full(len(ids), _NO_ROW)
+        rows = np.full(len(ids), _NO_ROW)
+        for place, segment in enumerate(self.segments):
+            found = segment.find(ids)
+            places[found >= 0] = place
+            rows[found >= 0] = found[found >= 0]
+        return places, rows
+
+    def find_all(self, ids: IdArray) -> tuple[Int64Array, Int64Array]:
+        """``find`` where every id must be there. Raises DataError naming the first that is not."""
+        places, rows = self.find(ids)
+        if (missing := np.flatnonzero(rows == _NO_ROW)).size:
+            raise DataError(f"no item has the id {show_id(ids[missing[0]])}")
+        return places, rows
+
+    def codes_of(self, ids: IdArray) -> Uint8Array:
+        """The codes (m, M) of ids (m,). Raises DataError."""
+        places, rows = self.find_all(ids)
+        codes = np.empty((len(ids), self.state.meta["n_codebooks"]), np.uint8)
+        for place, segment in enumerate(self.segments):
+            here = places == place
+            codes[here] = segment.take_codes(rows[here])
+        return codes
+
+    def search(self, tables: Floats, k: int, filters: Filters | None, threads: int | None) -> Found:
+        """The k nearest items of each query as kernel distances (nq, k') and ids; +inf and no id fill up."""
+        parts = []
+        counts = np.zeros(len(tables), np.int64)
+        for segment in self.segments:
+            allowed = _allowed(segment, filters)
+            counts += _counts(segment, allowed, len(tables))
+            with _sums_that_fit():
+                distances, rows = scan(tables, segment.blocks, len(segment), k, threads, allowed=allowed)
+            parts.append((distances, rows, self._ids_at(segment, rows)))
+        width = min(k, int(counts.max(initial=0)) if len(tables) else self.n_items)
+        if not parts:
+            return np.empty((len(tables), 0), np.float32), self.no_ids.reshape(len(tables), 0)
+        distances, rows, ids = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+        if len(parts) > 1:
+            order = np.lexsort((sort_keys(ids), rows == _NO_ROW, distances))[:, :width]
+            distances, ids = np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
+        return distances, ids
+
+    def search_within(
+        self, tables: Floats, radius: float, filters: Filters | None, threads: int | None
+    ) -> tuple[Int64Array, Floats, IdArray]:
+        """All items nearer than a kernel distance: limits (nq + 1,), distances and ids, by (distance, id)."""
+        queries, distances, ids = [np.empty(0, np.int64)], [np.empty(0, np.float32)], [self.no_ids]
+        for segment in self.segments:
+            allowed = _allowed(segment, filters)
+            with _sums_that_fit():
+                limits, near, rows = range_scan(
+                    tables, segment.blocks, len(segment), radius, threads, allowed=allowed
+                )
+            queries.append(np.repeat(np.arange(len(tables)), np.diff(limits)))
+            distances.append(near)
+            ids.append(segment.take_ids(rows))
+        of_query, near, found = np.concatenate(queries), np.concatenate(distances), np.concatenate(ids)
+        limits = np.searchsorted(np.sort(of_query), np.arange(len(tables) + 1))
+        order = np.lexsort((sort_keys(found), near, of_query))
+        return limits, near[order], found[order]
+
+    def _ids_at(self, segment: Segment, rows: Int64Array) -> IdArray:
+        """The ids of rows (nq, k), None or -1 where there is no row."""
+        ids = segment.take_ids(np.maximum(rows, 0))
+        ids[rows == _NO_ROW] = None if ids.dtype == object else _NO_ROW
+        return ids
+
+
+@contextmanager
+def _sums_that_fit() -> Iterator[None]:
+    """Turn the kernels' refusal of tables into DataError."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(f"queries and codebooks are too large to multiply: {error}") from None
+
+
+def _allowed(segment: Segment, filters: Filters | None) -> Any:
+    """What a scan of the segment may return."""
+    if filters is None:
+        return segment.live
+    allowed = [segment.live if one is None else one.rows(segment) for one in filters]
+    return allowed[0] if len(allowed) == 1 else allowed
+
+
+def _counts(segment: Segment, allowed: Any, n_queries: int) -> Int64Array:
+    """How many rows each query may get of a segment."""
+    each = allowed if isinstance(allowed, list) else [allowed] * n_queries
+    return np.array([one.count if isinstance(one, RowFilter) else len(segment) for one in each], np.int64)
