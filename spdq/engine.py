@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spdq.errors import UsageError
+from spdq.index.filters import Filter
 from spdq.index.index import Index
 from spdq.models import load_model
 
 if TYPE_CHECKING:
     from spdq.models.model import ImageSource, Model
+
+
+Part = tuple[float, str, Any]
+"""A weighted query of a mixture: weight, "text" or "image", and the text or picture."""
 
 
 class Hit(NamedTuple):
@@ -62,38 +68,100 @@ class Engine:
         image: ImageSource | None = None,
         k: int = 10,
         instance_weight: float | None = None,
+        mix: Sequence[Part] | None = None,
+        filter: Filter | str | None = None,
+        radius: float | None = None,
     ) -> list[Hit]:
-        """The k items closest to one text or one picture (path, bytes or PIL image), closest first.
+        """The k items closest to one text, one picture (path, bytes or PIL image) or a mixture, closest first.
 
-        ``instance_weight`` overrides the model's own balance: 0 ranks by meaning (labels) alone, larger values
-        prefer the very item.
+        Parameters
+        ----------
+        instance_weight
+            Overrides the model's own balance: 0 ranks by meaning (labels) alone, larger values prefer the very item.
+        mix
+            Weighted queries, such as ``[(0.7, "image", "q.jpg"), (0.3, "text", "red"), (-0.5, "text", "logo")]``: an
+            item's distance is the weighted sum of its distances. A negative weight pushes away.
+        filter
+            Which items may be found: a condition on attributes, or what ``Index.filter`` returned.
+        radius
+            All items nearer than this distance of the index's metric, instead of k.
 
         Raises
         ------
         UsageError
-            Not exactly one of text and image, or k < 1.
+            Not exactly one of text, image and mix, k < 1, a bad filter.
         DataError
             An empty text, one without a known word, a broken picture.
         """
-        if (text is None) == (image is None):
-            raise UsageError("give either a text or an image to search for")
-        if text is not None:
-            self.model.word_extractor.check_query(text)
-            vectors = self.model.embed_text(self.model.text_features([text]))
+        vectors, weights = self._embedded(text, image, mix, instance_weight)
+        if radius is not None:
+            _, near, found = self.index.range_search(vectors, radius, filter, mix=weights)
         else:
-            pictures = [] if image is None else [image]
-            vectors = self.model.embed_image(self.model.image_features(pictures))
-        distances, ids = self.search_vectors(vectors, k, instance_weight)
+            distances, ids = self.index.search(vectors, k, filter, mix=weights)
+            near, found = distances[0], ids[0]
         return [
             Hit(rank, key.item() if isinstance(key, np.generic) else key, float(distance))
-            for rank, (distance, key) in enumerate(zip(distances[0], ids[0], strict=True), start=1)
+            for rank, (distance, key) in enumerate(zip(near, found, strict=True), start=1)
         ]
 
+    def explain(
+        self,
+        hit: Hit,
+        text: str | None = None,
+        image: ImageSource | None = None,
+        instance_weight: float | None = None,
+        mix: Sequence[Part] | None = None,
+    ) -> NDArray[np.float32]:
+        """Each codebook's share (M,) of a hit's distance to the query that found it; they add up to it.
+
+        Raises as ``search``, DataError where the item is no longer there.
+        """
+        vectors, weights = self._embedded(text, image, mix, instance_weight)
+        shares: NDArray[np.float32] = self.index.explain(vectors, [hit.id], weights)[0]
+        return shares
+
+    def _embedded(
+        self,
+        text: str | None,
+        image: ImageSource | None,
+        mix: Sequence[Part] | None,
+        instance_weight: float | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """The vectors (p, dim) of a query, and the weights (p,) of a mixture."""
+        given = [
+            (1.0, name, value) for name, value in (("text", text), ("image", image)) if value is not None
+        ]
+        if len(given) + (mix is not None) != 1:
+            raise UsageError("give either a text or an image to search for, or a mix of them")
+        if mix is None:
+            return self._weighed(given[0], instance_weight), None
+        if not mix:
+            raise UsageError("a mix needs at least one (weight, modality, query)")
+        vectors = [self._weighed(part, instance_weight) for part in mix]
+        return np.concatenate(vectors), np.array([part[0] for part in mix], np.float32)
+
+    def _weighed(self, part: Part, instance_weight: float | None) -> NDArray[np.float32]:
+        _, modality, query = part
+        if modality == "text" and isinstance(query, str):
+            self.model.word_extractor.check_query(query)
+            vectors = self.model.embed_text(self.model.text_features([query]))
+        elif modality == "image":
+            vectors = self.model.embed_image(self.model.image_features([query]))
+        else:
+            raise UsageError(
+                f'a query is (weight, "text", str) or (weight, "image", picture), got {part!r:.80}'
+            )
+        return self.model.weigh_query(vectors, instance_weight)
+
     def search_vectors(
-        self, vectors: NDArray[np.float32], k: int = 10, instance_weight: float | None = None
+        self,
+        vectors: NDArray[np.float32],
+        k: int = 10,
+        instance_weight: float | None = None,
+        filter: Filter | str | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Distances and ids, (n, k) each, of the items closest to n embedded queries (n, dim)."""
-        return self.index.search(self.model.weigh_query(vectors, instance_weight), k)
+        return self.index.search(self.model.weigh_query(vectors, instance_weight), k, filter)
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text that the model does not know and therefore leaves out."""

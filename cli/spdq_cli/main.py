@@ -17,7 +17,7 @@ COMMANDS = {
     "dataset": LazyCommand("spdq_cli.commands.dataset:dataset", "Import, show and split data sets."),
     "train": LazyCommand("spdq_cli.commands.train:train", "Train a model on a data set."),
     "encode": LazyCommand("spdq_cli.commands.encode:encode", "Turn images or texts into codes."),
-    "index": LazyCommand("spdq_cli.commands.index:index", "Build and inspect an index of codes."),
+    "index": LazyCommand("spdq_cli.commands.index:index", "Build, change, check and export an index."),
     "search": LazyCommand("spdq_cli.commands.search:search", "Search an index by text or image."),
     "evaluate": LazyCommand("spdq_cli.commands.evaluate:evaluate", "Judge a model on a data set's split."),
     "bench": LazyCommand("spdq_cli.commands.bench:bench", "Measure retrieval quality and search speed."),

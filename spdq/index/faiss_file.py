@@ -143,10 +143,8 @@ class _Source:
 def _read_index(source: _Source, outside: tuple[str, ...] = ()) -> FaissContent:
     kind = _read_kind(source)
     if _PARTS.get(kind) in (None, *(_PARTS[outer] for outer in outside)):
-        types = " around ".join((*outside, kind))
-        raise IncompatibleError(
-            f"Faiss index of type {types!r}, only PQ with or without OPQ and an id map can be read"
-        )
+        kinds = " around ".join((*outside, kind))
+        raise IncompatibleError(f"Faiss index of type {kinds!r}, only PQ with or without OPQ and an id map")
     dim, n_items, _, _, is_trained, metric = source.take(_HEADER)
     if metric not in (0, 1):
         raise IncompatibleError(f"Faiss metric {metric}, only 0 (inner product) and 1 (L2) can be read")

@@ -77,9 +77,9 @@ def _accept_numbers(ids: npt.ArrayLike) -> IdArray:
     if numbers.dtype.kind not in "iuO":
         raise DataError(f"this index has int ids: expected integers, got {numbers.dtype}")
     for number in numbers.ravel().tolist() if numbers.dtype.kind in "uO" else ():
-        if not isinstance(number, int) or isinstance(number, bool):
+        if not isinstance(number, int | np.integer) or isinstance(number, bool):
             raise DataError(f"this index has int ids: expected integers, got {type(number).__name__}")
-        if not -(2**63) <= number < 2**63:
+        if not -(2**63) <= int(number) < 2**63:
             raise DataError(f"id {number} does not fit into int64")
     return numbers.astype(np.int64)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from spdq.errors import DamagedError, DataError, IncompatibleError, UsageError
+from spdq.errors import DamagedError, DataError, IncompatibleError, StorageError, UsageError
 from spdq.index import compaction, faiss_file
 from spdq.index.ids import IdArray, Uint8Array, accept_ids, show_id, sort_keys
 from spdq.index.inputs import accept_codes, codebooks_of, new_settings
@@ -26,6 +27,8 @@ from spdq.quantizers.codebooks import Codebooks
 Attributes = Mapping[str, Sequence[Any]]
 
 _ATTEMPTS = 5
+_KIND = ("codebook_fingerprint", "metric", "ids", "attributes")
+"""Settings that an index keeps for good, and that indexes to be merged share."""
 
 
 class Index(Searching):
@@ -206,7 +209,9 @@ class Index(Searching):
             if removed:
                 before = self._snapshot.n_items
                 self._snapshot = self._writer.commit(self._snapshot, None, removed)
-                self._snapshot = self._writer.tidy(self._snapshot)
+                # They are gone for good; that no space is left to merge the others must not look like a failure.
+                with suppress(StorageError):
+                    self._snapshot = self._writer.tidy(self._snapshot)
                 return before - self._snapshot.n_items
             return 0
 
@@ -226,7 +231,7 @@ class Index(Searching):
         theirs = other._opened()
         with self._lock:
             self._check_writable()
-            for name in ("codebook_fingerprint", "metric", "ids", "attributes"):
+            for name in _KIND:
                 ours = self._snapshot.state.meta[name]
                 if theirs.state.meta[name] != ours:
                     raise IncompatibleError(
@@ -235,15 +240,21 @@ class Index(Searching):
             if theirs.n_items:
                 items = compaction.merged(theirs.segments)
                 self._refuse_known(items.ids)
-                self._snapshot = self._writer.commit(self._writer.tidy(self._snapshot), items, {})
+                self._snapshot = self._writer.tidy(self._snapshot)
+                self._snapshot = self._writer.commit(self._snapshot, items, {})
 
     def refresh(self) -> bool:
-        """Go on to the newest generation; returns whether there was a newer one. Raises as ``open``."""
+        """Go on to the newest generation; returns whether there was a newer one.
+
+        Raises as ``open``, IncompatibleError where another index has taken the place.
+        """
         with self._lock:
             snapshot = self._opened()
             with self._store.catalogue() as catalogue:
-                generation = catalogue.read().generation
-            if generation == snapshot.state.generation:
+                state = catalogue.read()
+            if any(state.meta[name] != snapshot.state.meta[name] for name in _KIND):
+                raise IncompatibleError(f"{self._store.path}: another index has taken its place. Open it anew")
+            if state == snapshot.state:
                 return False
             self._snapshot = self._newest(True, snapshot)[1]
             return True
@@ -319,9 +330,9 @@ class Index(Searching):
             elif missing == "raise":
                 self._snapshot.find_all(items.ids)
             if len(items.ids):
-                snapshot = self._writer.tidy(self._snapshot)
-                old = {} if missing is None else self._writer.grouped(*snapshot.find(items.ids))
-                self._snapshot = self._writer.commit(snapshot, items, old)
+                self._snapshot = self._writer.tidy(self._snapshot)
+                old = {} if missing is None else self._writer.grouped(*self._snapshot.find(items.ids))
+                self._snapshot = self._writer.commit(self._snapshot, items, old)
 
     def _refuse_known(self, ids: IdArray) -> None:
         known = np.flatnonzero(self._snapshot.find(ids)[1] >= 0)

@@ -137,7 +137,7 @@ def following_ids(largest: int | None, count: int, kind: str) -> IdArray:
     """The next ``count`` int ids after ``largest``, from 0 in an empty index."""
     if kind == "str":
         raise UsageError("an index of str ids needs the ids of the items to add")
-    start = 0 if largest is None else largest + 1
+    start = 0 if largest is None or not count else largest + 1
     if start + count - 1 > _LAST_ID:
         raise DataError(f"no {count} int64 ids are left after {largest}: pass ids")
     return start + np.arange(count, dtype=np.int64)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from spdq.errors import DataError, IncompatibleError, UsageError
 from spdq.index.attributes import shown
 from spdq.index.filters import Filter, accept_mask
-from spdq.index.ids import IdArray, Int64Array, Uint8Array, accept_ids
+from spdq.index.ids import IdArray, Int64Array, Uint8Array, accept_ids, sort_keys
 from spdq.index.inputs import accept_filters, accept_mix, accept_queries, accept_radius, at_least_one, mixed
 from spdq.index.snapshot import Filters, Floats, Snapshot
 from spdq.quantizers.codebooks import Codebooks
@@ -116,6 +116,17 @@ class Searching:
         allowed, denied = (None if ids is None else accept_ids(ids, None, kind) for ids in (allow, deny))
         return Filter(snapshot, where, allowed, denied, None if mask is None else accept_mask(mask))
 
+    def select(self, filter: Filter | str) -> IdArray:
+        """The ids (n,) that a filter lets through, ascending. Raises UsageError for a bad filter."""
+        snapshot = self._opened()
+        (one,) = accept_filters([filter], self._filter_of) or [None]
+        if one is None:
+            return snapshot.ids()
+        one.check(snapshot)
+        chosen = [segment.take_ids(np.flatnonzero(one.rows(segment).mask())) for segment in snapshot.segments]
+        ids = np.concatenate([snapshot.no_ids, *chosen])
+        return ids[np.argsort(sort_keys(ids))]
+
     def explain(self, queries: npt.ArrayLike, ids: npt.ArrayLike, mix: npt.ArrayLike | None = None) -> Floats:
         """Each codebook's share (m, M) float32 of the distance of one query to m items; a row adds up to it.
 
@@ -196,6 +207,11 @@ class Searching:
     def dim(self) -> int:
         """Width D of vectors and queries."""
         return self._codebooks.dim
+
+    @property
+    def id_kind(self) -> str:
+        """``"int"`` or ``"str"``."""
+        return str(self._snapshot.state.meta["ids"])
 
     @property
     def generation(self) -> int:

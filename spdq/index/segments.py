@@ -263,7 +263,7 @@ def map_file(path: Path, size: int, expected: str | None) -> Uint8Array:
             raise damaged(f"{found.st_size} bytes long, expected {size}")
         raw: Uint8Array = np.memmap(path, np.uint8, "r", shape=(size,)).view(np.ndarray)
     except FileNotFoundError:
-        raise MissingFileError(f"{path}: missing. {RESTORE}") from None
+        raise MissingFileError.of(path) from None
     except PermissionError:
         raise NotFoundError(f"permission denied: {path}") from None
     except OSError as error:
@@ -276,6 +276,10 @@ def map_file(path: Path, size: int, expected: str | None) -> Uint8Array:
 class MissingFileError(DamagedError):
     """A file that the catalogue names is not there: damage, or a writer has replaced it meanwhile."""
 
+    @classmethod
+    def of(cls, path: Path) -> MissingFileError:
+        return cls(f"{path}: missing. {RESTORE}")
+
 
 def check_container(path: Path) -> None:
     """Let the safetensors library judge the header. Raises DamagedError."""
@@ -284,5 +288,7 @@ def check_container(path: Path) -> None:
     try:
         with safe_open(path, framework="numpy"):
             pass
+    except FileNotFoundError:
+        raise MissingFileError.of(path) from None
     except (SafetensorError, OSError) as error:
         raise DamagedError(f"{path}: not a safetensors file ({error}). {RESTORE}") from None

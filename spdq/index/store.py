@@ -24,7 +24,15 @@ from spdq.errors import DamagedError, NotFoundError, StorageError, UsageError
 from spdq.index.attributes import AttributeTable
 from spdq.index.catalogue import MEMORY, Catalogue, State
 from spdq.index.lock import WriterLock
-from spdq.index.segments import RESTORE, Segment, SegmentRow, check_container, in_memory, map_file
+from spdq.index.segments import (
+    RESTORE,
+    MissingFileError,
+    Segment,
+    SegmentRow,
+    check_container,
+    in_memory,
+    map_file,
+)
 from spdq.quantizers.codebooks import Codebooks
 
 CATALOGUE = "catalog.db"
@@ -247,6 +255,8 @@ def open_attributes(directory: Path, row: SegmentRow, state: State, verify: bool
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
     except sqlite3.Error as error:
+        if not path.exists():
+            raise MissingFileError.of(path) from None
         raise DamagedError(f"{path}: cannot be opened ({error}). {RESTORE}") from None
     return AttributeTable(connection, state.attributes, row.n_items, str(path))
 

@@ -71,7 +71,7 @@ class Codebooks:
             rotation = _frozen(self.rotation, "rotation")
             if rotation.shape != (self.dim, self.dim):
                 raise DataError(f"rotation must be {(self.dim, self.dim)}, not {rotation.shape}")
-            if np.abs(rotation @ rotation.T - np.eye(self.dim)).max() > 1e-3:
+            if not np.abs(rotation @ rotation.T - np.eye(self.dim)).max() <= 1e-3:
                 raise DataError("rotation must be orthogonal: rotation @ rotation.T is not the identity")
             object.__setattr__(self, "rotation", rotation)
 

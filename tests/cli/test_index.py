@@ -65,18 +65,17 @@ def test_info(spdq, world):
     done = spdq("index", "info", world.index, "--json")
     stats = json.loads(done.out)
     assert (stats["items"], stats["bits"], stats["metric"], stats["writable"]) == (48, 16, "ip", False)
-    assert "verified" not in stats
-    assert spdq("index", "info", world.index, "--verify").out.splitlines()[-1] == "verified\tyes"
+    assert spdq("index", "verify", world.index).out.splitlines()[1] == "verified\tyes"
 
 
 def test_verify_finds_damage(spdq, world, tmp_path):
     assert spdq("index", "build", tmp_path / "i", world.data, "--model", world.model).code == 0
-    (segment,) = (tmp_path / "i" / "segments").iterdir()
+    (segment,) = (tmp_path / "i" / "segments").glob("*.safetensors")
     content = bytearray(segment.read_bytes())
     content[-1] ^= 1
     segment.chmod(0o644)
     segment.write_bytes(content)
-    done = spdq("index", "info", tmp_path / "i", "--verify")
+    done = spdq("index", "verify", tmp_path / "i")
     assert done.code == 5
     assert "checksum mismatch" in done.err
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -34,6 +34,12 @@ class _Answer(NamedTuple):
 )
 @click.option("-k", type=click.IntRange(min=1), default=10, help="How many hits.")
 @click.option(
+    "--where", metavar="EXPR", help="Only items with such attributes: \"label = 'cat' and year >= 2020\"."
+)
+@click.option(
+    "--range", "radius", metavar="R", type=float, help="All items nearer than this distance, instead of k."
+)
+@click.option(
     "--model",
     "model_dir",
     metavar="MODEL_DIR",
@@ -54,6 +60,8 @@ def search(
     queries: Path | None,
     modality: str,
     k: int,
+    where: str | None,
+    radius: float | None,
     model_dir: Path | None,
     instance_weight: float | None,
     as_json: bool,
@@ -62,6 +70,8 @@ def search(
 
     With --json each query gives one line: {"query", "hits": [{"rank", "id", "distance"}]}. The distance is an
     inner product: larger is closer.
+
+    In --where, AND, OR, NOT, IN, LIKE and so on are those of SQL; has(tags, 'red') asks a set of strings.
     """
     from spdq.engine import Engine
     from spdq.errors import UsageError
@@ -69,14 +79,18 @@ def search(
     if sum(given is not None for given in (text, image, queries)) != 1:
         raise UsageError("expected exactly one of --text, --image and --queries")
     engine = Engine(model_dir, index_dir)
+    options: dict[str, Any] = {
+        "k": k,
+        "instance_weight": instance_weight,
+        "filter": None if where is None else engine.index.filter(where=where),
+        "radius": radius,
+    }
     if queries is not None:
-        answers = _dataset_answers(engine, queries, modality, k, instance_weight)
+        answers = _dataset_answers(engine, queries, modality, **options)
     elif image is not None:
-        answers = iter(
-            [_Answer(str(image), engine.search(image=image, k=k, instance_weight=instance_weight))]
-        )
+        answers = iter([_Answer(str(image), engine.search(image=image, **options))])
     else:
-        answers = _text_answers(engine, str(text), k, instance_weight)
+        answers = _text_answers(engine, str(text), options)
     if as_json:
         for answer in answers:
             print_json({"query": answer.query, "hits": [hit._asdict() for hit in answer.hits]})
@@ -86,14 +100,14 @@ def search(
     print_table(("query", "rank", "id", name), rows)
 
 
-def _text_answers(engine: Engine, text: str, k: int, instance_weight: float | None) -> Iterator[_Answer]:
+def _text_answers(engine: Engine, text: str, options: dict[str, Any]) -> Iterator[_Answer]:
     from spdq.errors import DataError
     from spdq_cli.errors import note
     from spdq_cli.inputs import STDIN, read_lines
 
     for number, line in read_lines(STDIN) if text == STDIN else [(None, text)]:
         try:
-            hits = engine.search(text=line, k=k, instance_weight=instance_weight)
+            hits = engine.search(text=line, **options)
         except DataError as error:
             raise DataError(f"standard input line {number}: {error}" if number else str(error)) from None
         if unknown := engine.unknown_words(line):
@@ -102,8 +116,16 @@ def _text_answers(engine: Engine, text: str, k: int, instance_weight: float | No
 
 
 def _dataset_answers(
-    engine: Engine, file: Path, modality: str, k: int, instance_weight: float | None
+    engine: Engine,
+    file: Path,
+    modality: str,
+    k: int,
+    instance_weight: float | None,
+    filter: Any,
+    radius: float | None,
 ) -> Iterator[_Answer]:
+    import numpy as np
+
     from spdq.engine import Hit
     from spdq.errors import DataError
     from spdq_benchmarks.evaluation import embed_rows, text_features
@@ -117,11 +139,15 @@ def _dataset_answers(
         vectors = embed_rows(engine.model, dataset, "i", rows)
     else:
         vectors = engine.model.embed_text(text_features(engine.model, dataset, rows, first_line=True))
-    distances, ids = engine.search_vectors(vectors, k, instance_weight)
-    for query, row_distances, row_ids in zip(
-        dataset.ids[rows].tolist(), distances, ids.tolist(), strict=True
-    ):
-        found = zip(row_ids, row_distances.tolist(), strict=True)
+    vectors = engine.model.weigh_query(vectors, instance_weight)
+    if radius is None:
+        distances, ids = engine.index.search(vectors, k, filter)
+        found = list(zip(distances, ids, strict=True))
+    else:
+        limits, near, ids = engine.index.range_search(vectors, radius, filter)
+        found = list(zip(np.split(near, limits[1:-1]), np.split(ids, limits[1:-1]), strict=True))
+    for query, (row_distances, row_ids) in zip(dataset.ids[rows].tolist(), found, strict=True):
+        pairs = zip(row_ids.tolist(), row_distances.tolist(), strict=True)
         yield _Answer(
-            query, [Hit(rank, key, distance) for rank, (key, distance) in enumerate(found, start=1)]
+            query, [Hit(rank, key, distance) for rank, (key, distance) in enumerate(pairs, start=1)]
         )
