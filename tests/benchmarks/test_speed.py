@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from spdq.errors import MissingExtraError, SpdqError, UsageError
-from spdq_benchmarks.speed import lower_level, peers
-from spdq_benchmarks.speed.bandwidth import LEVELS, level_of, reader
+from spdq_benchmarks.speed import lower_level, machine, peers
+from spdq_benchmarks.speed.bandwidth import LEVELS, reader
 from spdq_benchmarks.speed.benchmark import absent_needs, benchmark_speed, needs
 from spdq_benchmarks.speed.machine import machine_facts
 from spdq_benchmarks.speed.results import Settings, TurnSizes
@@ -88,10 +88,15 @@ def test_machine_facts():
     assert facts["versions"]["numpy"]
 
 
-def test_levels():
-    assert [level_of(n) for n in (1000, 1 << 20, 8 << 20, 80_000_000, 1 << 30)] == [
-        "L2", "L2", "L3", "DRAM", "DRAM",
-    ]  # fmt: skip
+def test_a_machine_that_does_not_tell_the_size_of_a_cache(tmp_path, monkeypatch):
+    for place, files in enumerate((("level", "type"), ("level", "type", "size"))):
+        (tmp_path / f"index{place}").mkdir()
+        for name in files:
+            (tmp_path / f"index{place}" / name).write_text(
+                {"level": "3", "type": "Unified", "size": "32K"}[name]
+            )
+    monkeypatch.setattr(machine, "CACHES", tmp_path)
+    assert machine_facts()["caches"] == {"L3": "32K"}
 
 
 def test_a_reader_reads_a_small_level_many_times():
@@ -99,6 +104,8 @@ def test_a_reader_reads_a_small_level_many_times():
     assert small.units == large.units == 32 << 20
     assert small.prepare(0).nbytes == 1 << 20
     small.run(small.prepare(0))
+    own = reader(80_000_000)
+    assert (own.name, own.units, own.prepare(0).nbytes) == ("reading 80 MB", 80_000_000, 80_000_000)
 
 
 @pytest.fixture

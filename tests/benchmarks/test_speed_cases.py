@@ -11,6 +11,7 @@ from spdq_benchmarks.speed.checks import WrongAnswerError
 from spdq_benchmarks.speed.results import TurnSizes
 from spdq_benchmarks.speed.rows import plan
 from spdq_benchmarks.speed.search import Bits, Coded, Collections
+from spdq_benchmarks.speed.timing import race
 from spdq_kernels import RowFilter, reference
 
 N_ROWS = 3000
@@ -66,9 +67,12 @@ def test_both_sides_of_every_row_run(fresh, ring, plain_peers, row):
     duel = ring.duel(row)
     assert duel.above.name != duel.below.name
     for side in (duel.above, duel.below):
-        side.run(side.prepare(0))
+        answer = side.run(side.prepare(0))
+        if side.check is not None:
+            side.check(answer)
         side.run(side.prepare(1))
         assert side.units >= 1
+    assert (duel.above.check or duel.below.check) is not None or row.case == "order"
     assert duel.clock == ("wall" if row.case == "threads" else "cpu")
     assert duel.threads == (2 if row.case == "threads" else 1)
     assert duel.agreement == (1 if row.case == "fastscan" else None)
@@ -98,7 +102,24 @@ def test_a_wrong_answer_of_ours_is_not_raced(fresh, ring, plain_peers, monkeypat
     for name in ("scan", "hamming_scan"):
         monkeypatch.setattr(search, name, wrong(getattr(search, name)))
     with pytest.raises(WrongAnswerError, match=f"^{row.case} .* wrong answer, nothing is timed"):
-        ring.duel(row)
+        race(ring.duel(row), 1)
+
+
+@pytest.mark.parametrize("queries", ["single", "batch"])
+def test_what_is_timed_is_what_was_checked(fresh, ring, plain_peers, monkeypatch, queries):
+    """A search that is wrong only for calls of one query, or only for calls of many, is found out."""
+    right = search.scan
+
+    def sometimes(tables, *args, **kwargs):
+        wanted = len(tables) == 1 if queries == "single" else len(tables) == SIZES.batch
+        return (wrong(right) if wanted else right)(tables, *args, **kwargs)
+
+    monkeypatch.setattr(search, "scan", sometimes)
+    for case in ("pq", "single", "cold", "fastscan", "equal-bytes", "bandwidth", "filters"):
+        for row in rows(case):
+            if row.k > 1 and (row.queries == "batch") == (queries == "batch"):
+                with pytest.raises(WrongAnswerError, match="wrong answer"):
+                    race(ring.duel(row), 1)
 
 
 @pytest.mark.parametrize("case", ["pq", "equal-bytes", "hamming"])
@@ -107,10 +128,10 @@ def test_a_wrong_answer_of_an_exact_peer_is_not_raced(fresh, ring, plain_peers, 
     exact = PlainIndex.search
     monkeypatch.setattr(PlainIndex, "search", lambda index, queries, k: exact(index, queries[::-1].copy(), k))
     with pytest.raises(WrongAnswerError, match=f"^{row.case} .* wrong answer"):
-        ring.duel(row)
+        race(ring.duel(row), 1)
 
 
-def test_filters_are_new_in_every_turn(fresh, ring):
+def test_filters_are_new_in_every_turn_unless_kept(fresh, ring):
     for row in rows("filters"):
         duel = ring.duel(row)
         side = next(side for side in (duel.above, duel.below) if side.name == "spdq filtered")
@@ -120,7 +141,8 @@ def test_filters_are_new_in_every_turn(fresh, ring):
             first, second = first[1], second[1]
         own = row.detail.startswith("mask")
         filters = [*first, *second] if own else [first, second]
-        assert len({id(one) for one in filters}) == len(filters) == (2 * SIZES.batch if own else 2)
+        different = 2 * SIZES.batch if own else 1 if row.detail.endswith("kept") else 2
+        assert len({id(one) for one in filters}) == different
         share = np.mean([one.count for one in filters]) / N_ROWS
         assert share == pytest.approx(row.density, rel=0.5)
         assert all(isinstance(one, RowFilter) for one in filters)

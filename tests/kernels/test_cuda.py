@@ -162,16 +162,32 @@ def test_rows_sorted_worst_first():
     assert_exact(tables, blocks, 2500, 8)
 
 
-def test_more_queries_than_one_launch_takes(monkeypatch):
+@pytest.fixture
+def scanned(monkeypatch):
+    """How many queries each launch of the scan was for."""
+    counts, launch = [], codes._launch
+
+    def counted(kernel, grid, *arguments):
+        if kernel is codes._merge_kernel():
+            counts.append(grid[0])
+        launch(kernel, grid, *arguments)
+
+    monkeypatch.setattr(codes, "_launch", counted)
+    return counts
+
+
+def test_more_queries_than_one_launch_takes(monkeypatch, scanned):
     monkeypatch.setattr(codes, "LAUNCH_QUERIES", 4)
     assert_exact(*make(9, 9, 300, 2), 300, 3)
+    assert scanned == [4, 4, 1]
 
 
-def test_filters_beyond_their_memory_come_in_launches_of_a_team(monkeypatch):
+def test_filters_beyond_their_memory_come_in_launches_of_a_team(monkeypatch, scanned):
     monkeypatch.setattr(codes, "MASK_BYTES", 1)
     tables, blocks = make(10, 6, 300, 2)
     random = np.random.default_rng(10)
     assert_exact(tables, blocks, 300, 3, [RowFilter(random.random(300) < 0.5) for _ in range(6)])
+    assert scanned == [4, 2]
 
 
 def test_no_rows_and_no_queries():
@@ -185,6 +201,8 @@ def test_steps_are_visited_once_each():
     for steps in range(1, 300):
         places = [step * codes._stride(steps) % steps for step in range(steps)]
         assert sorted(places) == list(range(steps))
+        # Neighbouring steps lie apart, so that rows sorted from far to near look like any others.
+        assert steps < 8 or steps / 4 < codes._stride(steps) < steps
 
 
 def test_each_list_holds_the_nearest_of_its_part():

@@ -61,7 +61,9 @@ def test_without_a_device_the_error_says_what_to_use():
 
     if cuda.is_available():
         pytest.skip("there is a CUDA device, or a simulated one")
-    with pytest.raises(RuntimeError, match=r"no CUDA device or driver was found: use spdq_kernels\.scan"):
+    with pytest.raises(
+        RuntimeError, match=r"no CUDA device, driver or NVVM .* was found: use spdq_kernels\.scan"
+    ):
         CudaCodes(pack_codes(np.zeros((9, 1), np.uint8)), 9)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spdq_benchmarks.speed.timing import Contender, seconds
 
 LEVELS = {"L2": 1 << 20, "L3": 8 << 20, "DRAM": 256 << 20}
-"""Bytes of an array that lies there on the machines we know; a larger one lies in the next level."""
+"""Bytes of an array that lies there on the machines we know."""
 
 READ_BYTES = 32 << 20
 """Fewest bytes of one timing: a small array is read again and again, so that it is where it belongs."""
@@ -19,15 +19,14 @@ READ_BYTES = 32 << 20
 Words = NDArray[np.uint64]
 
 
-def level_of(n_bytes: int) -> str:
-    """The level an array of that size is read from."""
-    return next((name for name, size in LEVELS.items() if n_bytes < 2 * size), "DRAM")
+def reader(size: str | int) -> Contender:
+    """Reads an array of a size in bytes, or one that lies in a level; its unit is a byte.
 
-
-def reader(level: str) -> Contender:
-    """Reads an array in that level; its unit is a byte."""
+    What was read before lies where there is room for it: for an array of a hundred megabytes that may be a cache.
+    """
     read = _read_sum()
-    words = np.ones(LEVELS[level] // 8, np.uint64)
+    n_bytes = LEVELS[size] if isinstance(size, str) else size
+    words = np.ones(n_bytes // 8, np.uint64)
     times = max(1, READ_BYTES // words.nbytes)
 
     def run(words: Words) -> None:
@@ -38,7 +37,8 @@ def reader(level: str) -> Contender:
         read(words)
         return words
 
-    return Contender(f"reading {level}", run, prepare, words.nbytes * times)
+    name = f"reading {size}" if isinstance(size, str) else f"reading {n_bytes / 1e6:g} MB"
+    return Contender(name, run, prepare, words.nbytes * times)
 
 
 def read_bandwidth(repeats: int) -> dict[str, float]:

@@ -67,7 +67,7 @@ def measure(settings: Settings, rows: Sequence[Row], say: Say) -> list[Result]:
     """Results of rows; those of a forced SIMD level come last, from a process of their own."""
     from spdq_kernels.cpu.simd import LEVEL
 
-    forced = [row for row in rows if row.case == lower_level.LEVEL != LEVEL]
+    forced = [row for row in rows if row.case == lower_level.CASE and LEVEL != lower_level.LEVEL]
     here = [row for row in rows if row not in forced]
     results = []
     if here:
@@ -93,7 +93,7 @@ def needs(row: Row) -> set[str]:
     found = {"faiss"} if CASES[row.case].needs_faiss else set()
     if row.case == "peers" and row.detail in LIBRARY_OF:
         found.add(LIBRARY_OF[row.detail])
-    if row.case == lower_level.LEVEL:
+    if row.case == lower_level.CASE:
         found.add(lower_level.LEVEL)
     return found
 

@@ -1,24 +1,26 @@
-"""Each case's two searches, made ready and found right, for ``timing`` to race."""
+"""Each case's two searches, made ready for ``timing`` to race, and what their answers must be."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spdq_benchmarks.speed import peers
-from spdq_benchmarks.speed.bandwidth import level_of, reader
+from spdq_benchmarks.speed.bandwidth import reader
 from spdq_benchmarks.speed.checks import agreement, check_equal, check_own, check_same, table_sums
 from spdq_benchmarks.speed.results import TurnSizes
 from spdq_benchmarks.speed.rows import NIBBLES, Row
-from spdq_benchmarks.speed.search import Coded, Collections
+from spdq_benchmarks.speed.search import Bits, Coded, Collections
 from spdq_benchmarks.speed.timing import Contender, Duel
 from spdq_kernels import RowFilter, reference
 from spdq_kernels.row_filter import Allowed
 
 CHECKED = 8
-"""Queries whose answer is compared with an exact peer's."""
+"""Queries of a call whose answer is compared with an exact peer's; all are recomputed from their codes."""
 REFERENCED = 2
 """Queries whose answer is compared with the reference's, which takes seconds."""
 COLD_TURNS = 3
@@ -54,7 +56,7 @@ class Ring:
         }
 
     def duel(self, row: Row) -> Duel:
-        """The two searches of a row. Raises WrongAnswerError."""
+        """The two searches of a row."""
         return self._made[row.case](row)
 
     def n_queries(self, row: Row) -> int:
@@ -66,30 +68,29 @@ class Ring:
     def _against_index_pq(self, row: Row) -> Duel:
         coded = self._coded(row)
         peer = peers.search_of(coded.index_pq)
-        self._check_against(row, coded, peer)
-        return self._race(row, ("faiss IndexPQ", peer), (OURS, coded.search))
+        check = self._right(row, coded, peer(self._queries(row)[:CHECKED], row.k))
+        return self._race(row, ("faiss IndexPQ", peer), (OURS, coded.search), check)
 
     def _against_fast_scan(self, row: Row) -> Duel:
         """Same 4-bit codes on both sides; or the peer's 16 x 4 bits against 8 x 8 of ours."""
         coded = self._coded(row)
         nibbles = self._collections.coded(NIBBLES.name, row.n_rows)
-        exact = self._check_against(row, coded, peers.search_of(coded.index_pq))
+        queries = self._queries(row)[:CHECKED]
+        exact = peers.search_of(coded.index_pq)(queries, row.k)
         peer = peers.search_of(nibbles.fast_scan)
-        shared = None
-        if coded is nibbles:
-            shared = agreement(exact, peer(self._queries(row)[:CHECKED], row.k)[1])
-        return self._race(row, ("faiss IndexPQFastScan", peer), (OURS, coded.search), shared)
+        shared = agreement(exact[1], peer(queries, row.k)[1]) if coded is nibbles else None
+        check = self._right(row, coded, exact)
+        return self._race(row, ("faiss IndexPQFastScan", peer), (OURS, coded.search), check, shared)
 
     def _against_reading(self, row: Row) -> Duel:
         """Time a byte takes to be read over the time a single query takes for it."""
         coded = self._coded(row)
-        self._check_reference(row, coded)
+        check = self._right(row, coded, self._reference(row, coded, None))
         size = coded.blocks.size
-        level = level_of(size) if row.queries == "single" else "DRAM"
-        ours = self._contender(row, OURS, coded.search)
+        ours = self._contender(row, OURS, coded.search, check)
         return Duel(
-            reader(level),
-            Contender(OURS, ours.run, ours.prepare, ours.units * size),
+            reader("DRAM" if row.queries == "cold" else size),
+            dataclasses.replace(ours, units=ours.units * size),
             unit="byte",
             turns=COLD_TURNS if row.queries == "cold" else 1,
         )
@@ -111,8 +112,10 @@ class Ring:
         def search(allowed: Allowed) -> object:
             return coded.search(queries, row.k, allowed=allowed)
 
-        self._check_reference(row, coded, RowFilter(mask))
-        filtered = Contender("spdq filtered", search, filters, len(queries))
+        first = filters(0)
+        some = first[:REFERENCED] if isinstance(first, list) else first
+        check = self._right(row, coded, self._reference(row, coded, some))
+        filtered = Contender("spdq filtered", search, filters, len(queries), check)
         plain = self._contender(row, "spdq unfiltered", coded.search)
         return Duel(filtered, plain) if own else Duel(plain, filtered)
 
@@ -130,10 +133,10 @@ class Ring:
         def plain(query: NDArray[np.float32]) -> object:
             return coded.search(query, row.k)
 
-        self._check_reference(row, coded, kept)
+        check = self._right(row, coded, self._reference(row, coded, kept))
         return Duel(
             Contender("spdq unfiltered", plain, self._one, 1),
-            Contender("spdq filtered", filtered, prepare, 1),
+            Contender("spdq filtered", filtered, prepare, 1, check),
             turns=self._sizes.singles,
         )
 
@@ -165,22 +168,23 @@ class Ring:
         bits = self._collections.bits(row.n_rows)
         queries = self._bit_queries(row)
         peer = peers.binary_flat(bits.bits)
-        distances, rows = bits.search(queries, row.k)
-        check_own(row.name, distances, rows, _differing(queries, bits.bits, rows))
-        check_same(row.name, distances, rows, *peer(queries, row.k))
-        return self._race(row, ("faiss IndexBinaryFlat", peer), (OURS, bits.search))
+        check = self._right_bits(row, bits, peer(queries, row.k))
+        return self._race(row, ("faiss IndexBinaryFlat", peer), (OURS, bits.search), check)
 
     def _threads(self, row: Row) -> Duel:
         coded, queries = self._coded(row), self._queries(row)
-        found, same = (coded.search(queries, row.k, threads) for threads in (1, 2))
-        check_own(row.name, *found, table_sums(coded.tables(queries), coded.codes, found[1]))
-        check_equal(row.name, *same, *found)
+        expected = coded.search(queries, row.k, 1)
+        check_own(row.name, *expected, table_sums(coded.tables(queries), coded.codes, expected[1]))
+
+        def check(answer: Any) -> None:
+            distances, rows = answer
+            check_equal(row.name, distances, rows, *expected)
 
         def with_threads(name: str, threads: int) -> Contender:
             def search(some: NDArray[np.float32]) -> object:
                 return coded.search(some, row.k, threads)
 
-            return Contender(name, search, lambda turn: queries, len(queries))
+            return Contender(name, search, lambda turn: queries, len(queries), check)
 
         sides = with_threads("spdq, 1 thread", 1), with_threads("spdq, 2 threads", 2)
         return Duel(*sides, clock="wall", threads=2)
@@ -191,12 +195,13 @@ class Ring:
             bits = self._collections.bits(row.n_rows)
             peer = peers.usearch_bits(bits.bits)
             bit_queries = self._bit_queries(row)
-            check_same(row.name, *bits.search(bit_queries, row.k), *peer(bit_queries, row.k))
-            return self._race(row, ("usearch exact", peer), (OURS, bits.search))
+            check = self._right_bits(row, bits, peer(bit_queries, row.k))
+            return self._race(row, ("usearch exact", peer), (OURS, bits.search), check)
         coded, queries = self._coded(row), self._queries(row)
         name, peer = self._vector_peer(row, coded)
         shared = agreement(coded.search(queries, row.k)[1], peer(queries, row.k)[1])
-        return self._race(row, (name, peer), (OURS, coded.search), shared)
+        check = self._right(row, coded, self._reference(row, coded, None))
+        return self._race(row, (name, peer), (OURS, coded.search), check, shared)
 
     def _vector_peer(self, row: Row, coded: Coded) -> tuple[str, Search]:
         """A peer that is given the vectors, and codes them itself or not at all."""
@@ -208,38 +213,69 @@ class Ring:
         index = peers.cells_fast_scan(coded.words, coded.kind, vectors)
         return f"faiss IndexIVFPQFastScan, nprobe {peers.PROBES}", peers.search_of(index)
 
-    def _check_against(self, row: Row, coded: Coded, exact: Search) -> NDArray[np.int64]:
-        """Check our answer by its own codes and by an exact peer; returns our rows (CHECKED, k)."""
-        queries = self._queries(row)[:CHECKED]
-        distances, rows = coded.search(queries, row.k)
-        check_own(row.name, distances, rows, table_sums(coded.tables(queries), coded.codes, rows))
-        check_same(row.name, distances, rows, *exact(queries, row.k))
-        return rows
+    def _right(
+        self, row: Row, coded: Coded, expected: tuple[NDArray[Any], NDArray[np.int64]]
+    ) -> Callable[[Any], None]:
+        """Checks an answer of ours: all of it by its own codes, the first queries by an exact answer to them."""
+        tables = coded.tables(self._queries(row))
 
-    def _check_reference(self, row: Row, coded: Coded, allowed: RowFilter | None = None) -> None:
-        """Check our answer by the reference, which takes seconds."""
-        queries = self._queries(row)[:REFERENCED]
-        expected = reference.scan(coded.tables(queries), coded.blocks, row.n_rows, row.k, allowed=allowed)
-        for filters in (allowed, [allowed] * len(queries)):
-            check_equal(row.name, *coded.search(queries, row.k, allowed=filters), *expected)
+        def check(answer: Any) -> None:
+            if isinstance(answer, list):
+                distances, rows = (np.concatenate(parts) for parts in zip(*answer, strict=True))
+            else:
+                distances, rows = answer
+            check_own(row.name, distances, rows, table_sums(tables[: len(rows)], coded.codes, rows))
+            some = min(len(rows), len(expected[0]))
+            check_same(row.name, distances[:some], rows[:some], expected[0][:some], expected[1][:some])
+
+        return check
+
+    def _right_bits(
+        self, row: Row, bits: Bits, expected: tuple[NDArray[Any], NDArray[np.int64]]
+    ) -> Callable[[Any], None]:
+        """``_right`` of packed bits."""
+        queries = self._bit_queries(row)
+
+        def check(answer: Any) -> None:
+            distances, rows = answer
+            check_own(row.name, distances, rows, _differing(queries, bits.bits, rows))
+            check_same(row.name, distances, rows, *expected)
+
+        return check
+
+    def _reference(
+        self, row: Row, coded: Coded, allowed: Allowed
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The reference's answer to the first queries, which takes seconds."""
+        tables = coded.tables(self._queries(row)[:REFERENCED])
+        return reference.scan(tables, coded.blocks, row.n_rows, row.k, allowed=allowed)
 
     def _race(
-        self, row: Row, peer: tuple[str, Search], ours: tuple[str, Search], shared: float | None = None
+        self,
+        row: Row,
+        peer: tuple[str, Search],
+        ours: tuple[str, Search],
+        check: Callable[[Any], None],
+        shared: float | None = None,
     ) -> Duel:
         turns = COLD_TURNS if row.queries == "cold" else 1
-        above, below = (self._contender(row, *side) for side in (peer, ours))
-        return Duel(above, below, turns=turns, agreement=shared)
+        sides = self._contender(row, *peer), self._contender(row, *ours, check)
+        return Duel(*sides, turns=turns, agreement=shared)
 
-    def _contender(self, row: Row, name: str, search: Search) -> Contender:
+    def _contender(
+        self, row: Row, name: str, search: Search, check: Callable[[Any], None] | None = None
+    ) -> Contender:
         """A search in the way the row asks for: all queries at once, one by one, or one after clearing the caches."""
         queries = self._bit_queries(row) if row.code.endswith("bits") else self._queries(row)
         if row.queries == "batch":
-            return Contender(name, lambda some: search(some, row.k), lambda turn: queries, len(queries))
+            return Contender(
+                name, lambda some: search(some, row.k), lambda turn: queries, len(queries), check
+            )
         if row.queries == "cold":
-            return Contender(name, lambda one: search(one, row.k), self._cold, 1)
+            return Contender(name, lambda one: search(one, row.k), self._cold, 1, check)
         ones = [queries[i : i + 1] for i in range(len(queries))]
         return Contender(
-            name, lambda some: [search(one, row.k) for one in some], lambda turn: ones, len(ones)
+            name, lambda some: [search(one, row.k) for one in some], lambda turn: ones, len(ones), check
         )
 
     def _coded(self, row: Row) -> Coded:

@@ -16,7 +16,7 @@ from spdq.errors import SpdqError
 from spdq_benchmarks.speed.results import Result, Settings, TurnSizes
 from spdq_benchmarks.speed.rows import Row
 
-LEVEL = "avx2"
+CASE = LEVEL = "avx2"
 """The level, and the case, that is measured so."""
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 PACKAGES = ("numpy", "numba", "llvmlite", "faiss-cpu", "scann", "usearch")
 
 
@@ -47,8 +48,11 @@ def _cpu_model() -> str:
 def _caches() -> dict[str, str]:
     """Sizes by level as Linux tells them, none elsewhere."""
     found = {}
-    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
+    for folder in sorted(CACHES.glob("index*")):
+        try:
+            level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
+        except OSError:  # Firmware need not tell.
+            continue
         if kind != "Instruction":
             found[f"L{level}"] = size
     return found

@@ -1,6 +1,6 @@
 """The other libraries, each as a function (queries, k) -> (distances, rows) on one thread over codes or vectors.
 
-None of them is needed to install SPDQ: Faiss comes with the extra ``bench``, ScaNN and usearch are used where they
+None of them is needed to install SPDQ: Faiss comes with the extra ``faiss``, ScaNN and usearch are used where they
 are found.
 """
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spdq_benchmarks.speed import peers
 from spdq_benchmarks.speed.checks import Rows
-from spdq_benchmarks.speed.data import Clusters, CodeKind, Codes, Floats, fit_words
+from spdq_benchmarks.speed.data import DIM, Clusters, CodeKind, Codes, Floats, fit_words
 from spdq_kernels import encode_product, hamming_scan, pack_codes, product_tables, scan
 from spdq_kernels.row_filter import Allowed
 
@@ -106,7 +106,10 @@ class Collections:
 
     def vectors(self, n_rows: int) -> Floats:
         """The first n_rows themselves, (n_rows, 64) float32, drawn anew."""
-        return np.concatenate([vectors for _, vectors in self.clusters.chunks(n_rows)])
+        drawn = np.empty((n_rows, DIM), np.float32)
+        for rows, vectors in self.clusters.chunks(n_rows):
+            drawn[rows] = vectors
+        return drawn
 
     def _keep(self, name: str, n_rows: int, make: Callable[[], Any]) -> Any:
         for other in [key for key in self._made if key[1] != n_rows]:

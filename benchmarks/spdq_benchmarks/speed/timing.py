@@ -26,6 +26,8 @@ class Contender:
     prepare: Callable[[int], Any]
     """Called with the number of the turn, untimed; what it returns is given to ``run``."""
     units: int
+    check: Callable[[Any], None] | None = None
+    """Raises WrongAnswerError unless what ``run`` returned is right."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,17 @@ class Race:
 
 
 def race(duel: Duel, repeats: int) -> Race:
-    """Run both sides once untimed, then in turns; who begins changes with every turn."""
+    """Run both sides once untimed, their answers checked, then in turns; who begins changes with every turn.
+
+    Raises WrongAnswerError: nothing has been timed then.
+    """
     sides = (duel.above, duel.below)
     turns = repeats * duel.turns
     cpu, wall = np.empty((2, turns)), np.empty((2, turns))
     for side in sides:
-        side.run(side.prepare(0))
+        answer = side.run(side.prepare(0))
+        if side.check is not None:
+            side.check(answer)
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -62,7 +62,8 @@ class CudaCodes:
         contract.blocks(blocks, n_rows)
         if not cuda.is_available():
             raise RuntimeError(
-                "no CUDA device or driver was found: use spdq_kernels.scan, which gives the same on the CPU"
+                'no CUDA device, driver or NVVM (pip install "spdq[cuda]") was found: '
+                "use spdq_kernels.scan, which gives the same on the CPU"
             )
         self.n_rows = int(n_rows)
         self.n_bytes: int = blocks.shape[1]
