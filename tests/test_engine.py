@@ -237,3 +237,66 @@ def test_broken_and_missing_pictures(pictured, tmp_path):
         pictured.search(image=png(0)[:-40])
     with pytest.raises(NotFoundError, match=r"absent\.png"):
         pictured.search(image=tmp_path / "absent.png")
+
+
+def mixed_query(engine, *parts):
+    vectors = [engine._weighed(part, None) for part in parts]
+    return np.concatenate(vectors), np.array([part[0] for part in parts], np.float32)
+
+
+def test_a_mixture_is_a_weighted_sum_of_queries(engine):
+    parts = [(0.7, "text", "red"), (0.6, "text", "small"), (-0.5, "text", "number n7")]
+    hits = engine.search(mix=parts, k=N_ITEMS)
+    vectors, weights = mixed_query(engine, *parts)
+    # Of inner products the sum is that of the sum of the queries.
+    distances, ids = engine.index.search((weights[:, None] * vectors).sum(axis=0), N_ITEMS)
+    by_id = dict(zip(ids[0].tolist(), distances[0].tolist(), strict=True))
+    assert [hit.distance for hit in hits] == pytest.approx([by_id[hit.id] for hit in hits], abs=1e-5)
+    assert engine.search(mix=[(1.0, "text", "red")]) == engine.search(text="red")
+
+
+def test_a_negative_weight_pushes_away(engine):
+    """20 of the 60 items are red, 20 are blue."""
+    rows = [(hit.id - 100) // 7 for hit in engine.search(mix=[(1, "text", "small"), (-1, "text", "red")])]
+    assert sum(row % 3 == 0 for row in rows) == 0
+
+
+@pytest.mark.parametrize(
+    ("mix", "problem"),
+    [
+        ([], "a mix needs at least one"),
+        ([(1.0, "sound", "x")], "a query is"),
+        ([(1.0, "text", b"red")], "a query is"),
+    ],
+)
+def test_bad_mixtures(engine, mix, problem):
+    with pytest.raises(UsageError, match=problem):
+        engine.search(mix=mix)
+    with pytest.raises(UsageError, match="or a mix of them"):
+        engine.search(text="red", mix=[(1.0, "text", "red")])
+
+
+def test_shares_of_a_distance(engine):
+    for query in ({"text": "red"}, {"mix": [(0.7, "text", "red"), (-0.5, "text", "small")]}):
+        for hit in engine.search(**query, k=3):
+            shares = engine.explain(hit, **query)
+            assert shares.shape == (engine.index.codebooks.n_codebooks,)
+            assert shares.sum() == pytest.approx(hit.distance, abs=1e-5)
+    with pytest.raises(DataError, match="no item has the id -1"):
+        engine.explain(Hit(1, -1, 0.0), text="red")
+
+
+def test_all_hits_nearer_than_a_distance(engine):
+    every = engine.search(text="red", k=N_ITEMS)
+    radius = every[9].distance
+    assert engine.search(text="red", radius=radius) == [hit for hit in every if hit.distance > radius]
+    assert engine.search(text="red", radius=1e9) == []
+
+
+def test_hits_among_some_items(engine):
+    every = engine.search(text="red", k=N_ITEMS)
+    allowed = [hit.id for hit in every[3:20:2]]
+    found = engine.search(text="red", filter=engine.index.filter(allow=allowed))
+    assert [hit.id for hit in found] == allowed
+    with pytest.raises(UsageError, match="made without attributes"):
+        engine.search(text="red", filter="label = 'cat'")

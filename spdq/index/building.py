@@ -178,10 +178,8 @@ def build(
             if partial.exists():
                 shutil.rmtree(partial)
         _start(partial, plan, quantizer(), settings)
-    done = 0
     try:
         with Index.open(partial, writable=True) as index:
-            done = len(index)
             _fill(index, source, progress)
             index.compact()
         with storage_errors("the build is not finished: go on with it"):
@@ -189,13 +187,12 @@ def build(
             os.rename(partial, path)
             sync_directory(path.parent)
     except (KeyboardInterrupt, StorageError):
-        with_progress = partial.exists() and _items_in(partial) > 0
-        if not with_progress:
+        if not _items_in(partial):
             shutil.rmtree(partial, ignore_errors=True)
         raise
     except Exception:
-        if not done:
-            shutil.rmtree(partial, ignore_errors=True)
+        # What is wrong with the source has to be changed, and then it is another source.
+        shutil.rmtree(partial, ignore_errors=True)
         raise
 
 

@@ -15,7 +15,17 @@ from spdq_cli.main import COMMANDS, cli
 
 WRITTEN = {name: entry for name, entry in COMMANDS.items() if find_spec(entry.home.partition(":")[0])}
 
-ABSENT_UNLESS_GIVEN = ("text", "image", "queries", "ids", "file", "where", "radius", "attributes", "codebooks")
+ABSENT_UNLESS_GIVEN = (
+    "text",
+    "image",
+    "queries",
+    "ids",
+    "file",
+    "where",
+    "radius",
+    "attributes",
+    "codebooks",
+)
 NEEDED_BY_SOME_INPUTS = (("index build", "model_dir"), ("index export", "modality"))
 
 
