@@ -200,7 +200,7 @@ def test_vectors_codes_and_codebooks_in_files(spdq, tmp_path, vectors):
 
 
 def test_adding_replacing_removing_and_compacting(spdq, tmp_path, vectors):
-    file, made = vectors
+    file, _ = vectors
     index = tmp_path / "i"
     (tmp_path / "a.csv").write_text("id,year\n" + "".join(f"{row},{1900 + row}\n" for row in range(600)))
     done = spdq("index", "build", index, file, "--bits", 16, "--attributes", tmp_path / "a.csv")
@@ -289,6 +289,35 @@ def test_range(spdq, world):
     assert all(hit["distance"] > radius for answer in answers for hit in answer["hits"])
 
 
+@pytest.fixture(scope="module")
+def bad(spdq, world, tmp_path_factory):
+    """Paths for ``test_bad_arguments``; nothing there changes them."""
+    folder = tmp_path_factory.mktemp("bad")
+    made = np.random.default_rng(0).normal(size=(600, 16)).astype(np.float32)
+    arrays = {
+        "v": made,
+        "codes": np.zeros((5, 2), np.uint8),
+        "flat": made[0],
+        "some": np.arange(1000, 1600),
+        "few": made[:20],
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    (folder / "text.npy").write_text("text")
+    (folder / "short.txt").write_text("1\n")
+    (folder / "j.jsonl").write_text('{"id": 1000, "colour": "red"}\n')
+    assert spdq("index", "build", folder / "numbers", folder / "few.npy", "--bits", 8).code == 0
+    return {
+        **{name: folder / f"{name}.npy" for name in (*arrays, "text")},
+        "short": folder / "short.txt",
+        "json": folder / "j.jsonl",
+        "numbers": folder / "numbers",
+        "data": world.data,
+        "model": world.model,
+        "index": world.index,
+    }
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
@@ -321,34 +350,11 @@ def test_range(spdq, world):
         ("search {index} --text red --range nan", 2, "radius must not be NaN"),
     ],
 )
-def test_bad_arguments(spdq, world, tmp_path, vectors, args, code, message):
-    file, made = vectors
-    np.save(tmp_path / "codes.npy", np.zeros((5, 2), np.uint8))
-    np.save(tmp_path / "flat.npy", made[0])
-    (tmp_path / "text.npy").write_text("text")
-    (tmp_path / "short.txt").write_text("1\n")
-    np.save(tmp_path / "some.npy", np.arange(1000, 1600))
-    (tmp_path / "j.jsonl").write_text('{"id": 1000, "colour": "red"}\n')
-    np.save(tmp_path / "n.npy", made[:20])
-    assert spdq("index", "build", tmp_path / "numbers", tmp_path / "n.npy", "--bits", 8).code == 0
-    names = {
-        "out": tmp_path / "out",
-        "v": file,
-        "data": world.data,
-        "model": world.model,
-        "index": world.index,
-        "codes": tmp_path / "codes.npy",
-        "flat": tmp_path / "flat.npy",
-        "text": tmp_path / "text.npy",
-        "short": tmp_path / "short.txt",
-        "some": tmp_path / "some.npy",
-        "json": tmp_path / "j.jsonl",
-        "numbers": tmp_path / "numbers",
-    }
-    done = spdq(*args.format(**names).split())
+def test_bad_arguments(spdq, bad, tmp_path, args, code, message):
+    done = spdq(*args.format(out=tmp_path / "out", **bad).split())
     assert done.code == code, done.err
     assert message in done.err
-    assert not (tmp_path / "out").exists()
+    assert os.listdir(tmp_path) == []
     assert "internal error" not in done.err
 
 
