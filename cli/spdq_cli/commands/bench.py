@@ -143,3 +143,34 @@ def speed(
         print_json(report.to_json())
     else:
         click.echo(table(report))
+
+
+@bench.command(short_help="Measure an index: disk, memory, opening, filters, changes.")
+@click.option(
+    "--rows", "n_rows", type=click.IntRange(min=10_000), default=10_000_000, show_default=True, help="Items."
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=7, show_default=True, help="Of each time.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws codes and filters."
+)
+@click.option(
+    "--folder",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Where the index is made and deleted again.  [default: the system's temporary folder]",
+)
+@json_option
+def index(n_rows: int, repeats: int, seed: int, folder: Path | None, as_json: bool) -> None:
+    """Build an index of 64-bit codes and measure what it takes: bytes an item, opening it, filtered searches beside
+    unfiltered ones, adding and removing. Ten million items take a minute or two and 2 GB of memory.
+    """
+    import dataclasses
+
+    from spdq_benchmarks.index_figures import index_figures, line
+
+    figures = index_figures(n_rows, repeats, seed, note, folder)
+    if as_json:
+        print_json([dataclasses.asdict(figure) | {"reached": figure.reached} for figure in figures])
+    else:
+        for figure in figures:
+            click.echo(line(figure))
