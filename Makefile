@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 INSTALLED := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check speed wheel clean
+.PHONY: help demo test lint types check speed faults wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -38,6 +38,10 @@ check: lint types test ## lint, types, test
 speed: $(VENV)/dev.stamp ## race the search against Faiss, up to 10M rows: 20 minutes; bench-out/speed.md
 	@mkdir -p bench-out
 	$(BIN)/spdq bench speed --out bench-out
+
+faults: $(VENV)/dev.stamp ## break indexes in every way, at full length: about 20 minutes; bench-out/faults
+	@mkdir -p bench-out/faults
+	SPDQ_FAULTS=full SPDQ_FAULTS_OUT=$(CURDIR)/bench-out/faults $(BIN)/python -m pytest -q tests/faults
 
 wheel: $(BIN)/python ## build dist/spdq-*.whl
 	rm -rf build dist *.egg-info

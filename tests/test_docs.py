@@ -14,7 +14,7 @@ from sources import ROOT
 import spdq
 from spdq_cli.main import cli
 
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "docs/index.md")
 LANGUAGES = {*RUN, "text", "json"}
 
 
@@ -74,6 +74,15 @@ def test_python_blocks_compile(page):
     for block in blocks(ROOT / page):
         if block.language == "python":
             compile(block.text, f"{page} line {block.line}", "exec")
+
+
+def test_the_index_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = [block for block in blocks(ROOT / "docs" / "index.md") if block.language == "python"]
+    names = {}
+    exec(block.text, names)
+    assert names["shares"].shape == (5, 8)
+    assert set(names["ids"][0]) & set(range(100))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,13 +26,17 @@ def fit_codebooks(model: SPDQModel, data: TrainingRows, bits: int, seed: int) ->
 
     The predictive space's are fitted on label-free vectors of training images, texts, units and, where texts have
     several lines, units with a single line: what is indexed later comes in all these forms. The paper's are fitted on
-    Z L (equation 7), one row for each distinct label row, weighted by how often it occurs.
+    Z L (equation 7), one row for each distinct label row, weighted by how often it occurs; their training error is
+    that of the label-free vectors, too, which are what will be coded.
     """
     quantizer = AdditiveQuantizer(n_codebooks=bits // 8, n_words=256, random_state=seed % (1 << 32))
-    if isinstance(model.space, AlignedSpace):
-        labels = LabelRows.of(data.labels[data.train].numpy())
-        return quantizer.fit(model.space.label_vectors(labels.rows), sample_weight=labels.counts).codebooks_
-    return quantizer.fit(fit_vectors(model, data, seed)).codebooks_
+    vectors = fit_vectors(model, data, seed)
+    if not isinstance(model.space, AlignedSpace):
+        return quantizer.fit(vectors).codebooks_
+    labels = LabelRows.of(data.labels[data.train].numpy())
+    fitted = quantizer.fit(model.space.label_vectors(labels.rows), sample_weight=labels.counts).codebooks_
+    total, count = fitted.measured_error(vectors)
+    return dataclasses.replace(fitted, training_error=total / count)
 
 
 def fit_vectors(model: SPDQModel, data: TrainingRows, seed: int) -> Floats:
