@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from itertools import pairwise
 
 import numpy as np
 import xxhash
@@ -86,3 +87,139 @@ def forge(path, *changes):
     connection.execute("UPDATE meta SET value = ? WHERE key = 'digest'", (digest,))
     connection.commit()
     connection.close()
+
+
+def kernel_distances(codebooks, metric, codes, queries, mix=None):
+    """Distances (nq, n) float32, smaller is closer, entry after entry; ``mix`` (n, nq) weighs the queries' tables."""
+    make = {"product": reference.product_tables, "additive": reference.additive_tables}[codebooks.kind]
+    tables = make(np.asarray(queries, np.float32), codebooks.words, metric)[:, :, : codebooks.n_words]
+    if mix is not None:
+        parts, tables = tables, np.zeros((len(mix), *tables.shape[1:]), np.float32)
+        for row, weights in enumerate(np.asarray(mix, np.float32)):
+            for part, weight in zip(parts, weights, strict=True):
+                tables[row] = tables[row] + weight * part
+    sums = np.zeros((len(tables), len(codes)), np.float32)
+    for m in range(codebooks.n_codebooks):
+        sums = sums + tables[:, m, codes[:, m]]
+    return sums
+
+
+def ranked(distances, ids, allowed=None):
+    """The pairs (distance, id) of one query in the order of a search; ``allowed`` (n,) bool."""
+    chosen = range(len(ids)) if allowed is None else np.flatnonzero(allowed)
+    return sorted(
+        ((distances[row], ids[row]) for row in chosen),
+        key=lambda pair: (pair[0], pair[1].encode() if isinstance(pair[1], str) else pair[1]),
+    )
+
+
+def nearest_of(distances, ids, k, masks, metric="l2"):
+    """What ``search`` must return for kernel distances (nq, n): ``masks`` has (n,) bool, or None, for each query.
+
+    Distances (nq, k') float32 in the sense of the metric, and ids (list of lists), filled up.
+    """
+    lists = [ranked(row, ids, mask)[:k] for row, mask in zip(distances, masks, strict=True)]
+    width = max(map(len, lists), default=0)
+    nobody = None if len(ids) and isinstance(ids[0], str) else -1
+    filled = [found + [(np.inf, nobody)] * (width - len(found)) for found in lists]
+    near = np.array([[pair[0] for pair in found] for found in filled], np.float32).reshape(len(filled), width)
+    return near if metric == "l2" else -near, [[pair[1] for pair in found] for found in filled]
+
+
+def within(distances, ids, radius, masks, metric="l2"):
+    """What ``range_search`` must return for kernel distances (nq, n): limits, distances and ids (lists)."""
+    limits, near, found = [0], [], []
+    for row, mask in zip(distances, masks, strict=True):
+        for distance, item in ranked(row, ids, mask):
+            natural = float(distance if metric == "l2" else -distance)
+            if natural < radius if metric == "l2" else natural > radius:
+                near.append(natural)
+                found.append(item)
+        limits.append(len(found))
+    return limits, near, found
+
+
+def fill_in_parts(index, codes, ids, n_parts, attributes=None):
+    """Add items in so many calls, of about the same size."""
+    borders = [len(ids) * part // n_parts for part in range(n_parts + 1)]
+    for start, end in pairwise(borders):
+        if end > start:
+            some = {name: column[start:end] for name, column in (attributes or {}).items()}
+            index.add_codes(codes[start:end], ids[start:end], some or None)
+    return index
+
+
+ATTRIBUTES = {"label": "str", "year": "int", "score": "float", "tags": "set"}
+
+
+def made_up_values(ids):
+    """Attributes that follow from the ids: labels l0 to l2, every fifth year unknown, tags even, odd and three."""
+    ids = list(ids)
+    return {
+        "label": [f"l{item % 3}" for item in ids],
+        "year": [None if item % 5 == 4 else 2000 + item % 7 for item in ids],
+        "score": [item / 4 for item in ids],
+        "tags": [{"odd" if item % 2 else "even", *(["three"] if item % 3 == 0 else [])} for item in ids],
+    }
+
+
+def made_up_items(ids):
+    """What ``attributes_of`` must return for such items."""
+    columns = made_up_values(ids)
+    columns["tags"] = [sorted(tags) for tags in columns["tags"]]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def add_made_up(index, n_items=40, n_parts=1):
+    """The made-up items 0 .. n_items - 1 with their attributes, in so many calls."""
+    return fill_in_parts(
+        index, made_up_codes(range(n_items)), range(n_items), n_parts, made_up_values(range(n_items))
+    )
+
+
+def select(index, condition):
+    """The ids for which a condition is true, by a search."""
+    return sorted(index.search(np.zeros(index.dim), max(len(index), 1), filter=condition)[1][0].tolist())
+
+
+def new_index(path, codebooks, **settings):
+    """An empty index, in memory where there is no path."""
+    from spdq.index import Index
+
+    return Index(codebooks, **settings) if path is None else Index.create(path, codebooks, **settings)
+
+
+def random_codes(codebooks, n_items, seed=0):
+    """Codes (n, M)."""
+    size = (n_items, codebooks.n_codebooks)
+    return np.random.default_rng(seed).integers(0, codebooks.n_words, size, np.uint8)
+
+
+def random_index(codebooks, n_items, n_parts=1, metric="l2", ids="int", path=None):
+    """Items in no order under numbers that have gaps; returns the index, the ids in order and their codes."""
+    numbers = np.random.default_rng(n_items).permutation(2 * n_items)[:n_items] - n_items // 2
+    names = numbers if ids == "int" else np.array([f"é{number}" for number in numbers], object)
+    codes = random_codes(codebooks, n_items)
+    index = new_index(path, codebooks, metric=metric, ids=ids)
+    fill_in_parts(index, codes, names, n_parts)
+    order = sorted(range(n_items), key=lambda row: names[row].encode() if ids == "str" else names[row])
+    return index, [names[row] for row in order], codes[order]
+
+
+def assert_found(found, expected):
+    """A search found what ``nearest_of`` says, to the last bit, and no zero is negative."""
+    distances, ids = found
+    assert distances.dtype == np.float32
+    np.testing.assert_array_equal(distances, expected[0])
+    assert not np.signbit(distances[distances == 0]).any()
+    assert ids.tolist() == expected[1]
+
+
+def assert_within(found, expected):
+    """A range search found what ``within`` says, to the last bit, and no zero is negative."""
+    limits, distances, ids = found
+    assert (limits.dtype, distances.dtype) == (np.int64, np.float32)
+    assert limits.tolist() == expected[0]
+    np.testing.assert_array_equal(distances, np.array(expected[1], np.float32))
+    assert not np.signbit(distances[distances == 0]).any()
+    assert ids.tolist() == expected[2]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from spdq.errors import DamagedError, IncompatibleError, LockedError, SpdqError, StorageError
-from spdq.index.attributes import TYPES
+from spdq.index.attributes import accept_types
 from spdq.index.ids import KINDS
 from spdq.index.segments import RESTORE, SegmentRow, checksum
 
@@ -130,6 +130,7 @@ class Catalogue:
                 if writable:
                     catalogue._set_durable()
                     catalogue.check_pages()
+                    catalogue._check_writing(path)
                 else:
                     catalogue._run("PRAGMA query_only=ON")
             except BaseException:
@@ -178,7 +179,7 @@ class Catalogue:
             raise self._damaged("digest mismatch")
         if any(type(meta.get(key, ...)) not in types for key, types in _META_TYPES.items()):
             raise self._damaged("a setting is missing or of the wrong type")
-        if meta["metric"] not in METRICS or meta["ids"] not in KINDS or not _are_columns(meta["attributes"]):
+        if meta["metric"] not in METRICS or meta["ids"] not in KINDS or not are_columns(meta["attributes"]):
             raise self._damaged("unknown metric, kind of ids or attributes")
         segments = tuple(SegmentRow(*row) for row in rows)
         if not all(_is_sane(row, meta["generation"], meta["attributes"] != "{}") for row in segments):
@@ -213,6 +214,16 @@ class Catalogue:
             )
         if found != _our_schema():
             raise self._damaged("its tables are not those of an index (a trigger, view or table was added)")
+
+    def _check_writing(self, path: Path) -> None:
+        """A single damaged byte in its header makes SQLite think that a file is read-only."""
+        try:
+            self._run("DELETE FROM meta WHERE 0")
+        except sqlite3.OperationalError as error:
+            ours = os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+            if error.sqlite_errorcode == sqlite3.SQLITE_READONLY and ours:
+                raise self._damaged("its header says that it is read-only") from None
+            raise
 
     def _set_durable(self) -> None:
         # EXTRA also syncs the directory after the journal is deleted: without it a power cut undid commits.
@@ -291,12 +302,14 @@ def _digest(meta: Mapping[str, Any], rows: Sequence[tuple[Any, ...]]) -> str:
     return checksum(json.dumps(content, sort_keys=True, separators=(",", ":"), default=checksum).encode())
 
 
-def _are_columns(text: str) -> bool:
+def are_columns(text: str) -> bool:
+    """Whether a text declares attributes, in JSON."""
     try:
         columns = json.loads(text)
+        accept_types(columns)
     except (ValueError, RecursionError):
         return False
-    return isinstance(columns, dict) and all(kind in TYPES for kind in columns.values())
+    return columns is not None
 
 
 def _is_sane(row: SegmentRow, generation: int, has_attributes: bool) -> bool:
@@ -336,6 +349,8 @@ def _sqlite_errors(where: str) -> Iterator[None]:
         if isinstance(error, sqlite3.ProgrammingError):
             raise
         raise _translated(error, where) from error
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"{where}: {error}. {RESTORE}") from error
 
 
 def _translated(error: sqlite3.Error, where: str) -> SpdqError:

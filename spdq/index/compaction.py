@@ -47,15 +47,24 @@ def merged(segments: Sequence[Segment]) -> Items:
     ids = np.concatenate([segment.ids for segment in segments])
     order = np.argsort(sort_keys(ids), kind="stable")
     codes = np.concatenate([segment.codes for segment in segments])
-    shares = [segment.n_live / len(segment) for segment in segments]
+    errors, counts = zip(*map(_measured, segments), strict=True)
     return Items(
         ids[order],
         codes[order],
         None if segments[0].attributes is None else _attributes(segments, order),
-        # Which of the measured items are gone is not known: as many as of the others.
-        sum(segment.row.squared_error * share for segment, share in zip(segments, shares, strict=True)),
-        sum(int(segment.row.n_measured * share) for segment, share in zip(segments, shares, strict=True)),
+        sum(errors),
+        sum(counts),
     )
+
+
+def _measured(segment: Segment) -> tuple[float, int]:
+    """The sum of the squared errors of the measured items that are left, and their number.
+
+    Which are gone is not known: as many as of the others, rounded so that the mean stays known.
+    """
+    row = segment.row
+    count = -(-row.n_measured * segment.n_live // len(segment))
+    return row.squared_error * count / max(row.n_measured, 1), count
 
 
 def _attributes(segments: Sequence[Segment], order: Int64Array) -> Iterator[tuple[int, Values]]:

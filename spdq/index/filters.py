@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spdq.errors import DataError, UsageError
-from spdq.index.attributes import check_expression
+from spdq.index.attribute_table import check_expression
 from spdq.index.ids import IdArray
 from spdq.index.segments import Segment
 from spdq.index.snapshot import Snapshot
@@ -55,6 +55,8 @@ class Filter:
                 f"the mask of the filter is for generation {self._generation} of the index, "
                 f"which is now at {snapshot.state.generation}: make a new filter"
             )
+        if self._generation is not None and not all(one in self._of_segment for one in snapshot.segments):
+            raise UsageError("the mask of the filter was made for another index, or for one opened before")
 
     def rows(self, segment: Segment) -> RowFilter:
         """The rows of a segment that it lets through, none of them removed."""
@@ -97,7 +99,10 @@ def _marked(segment: Segment, ids: IdArray) -> Mask:
 
 def accept_mask(mask: npt.ArrayLike) -> Mask:
     """A mask (n,) bool. Raises DataError."""
-    array = np.asarray(mask)
+    try:
+        array = np.asarray(mask)
+    except ValueError as error:
+        raise DataError(f"expected a mask of bools: {error}") from None
     if array.dtype != np.bool_:
         raise DataError(f"expected a mask of bools, got {array.dtype}")
     return array

@@ -71,7 +71,10 @@ def take_strings(utf8: Uint8Array, borders: Int64Array, rows: Int64Array) -> IdA
 
 
 def _accept_numbers(ids: npt.ArrayLike) -> IdArray:
-    numbers = np.asarray(ids)
+    try:
+        numbers = np.asarray(ids)
+    except ValueError as error:
+        raise DataError(f"expected a list of ids: {error}") from None
     if numbers.size == 0:
         return numbers.astype(np.int64)
     if numbers.dtype.kind not in "iuO":

@@ -228,6 +228,8 @@ class Index(Searching):
 
         Raises IncompatibleError where they differ, DataError for an id that both have, else as ``add``.
         """
+        if not isinstance(other, Index):
+            raise UsageError(f"expected an index to merge, got {type(other).__name__}")
         theirs = other._opened()
         with self._lock:
             self._check_writable()
@@ -253,7 +255,9 @@ class Index(Searching):
             with self._store.catalogue() as catalogue:
                 state = catalogue.read()
             if any(state.meta[name] != snapshot.state.meta[name] for name in _KIND):
-                raise IncompatibleError(f"{self._store.path}: another index has taken its place. Open it anew")
+                raise IncompatibleError(
+                    f"{self._store.path}: another index has taken its place. Open it anew"
+                )
             if state == snapshot.state:
                 return False
             self._snapshot = self._newest(True, snapshot)[1]

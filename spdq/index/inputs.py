@@ -80,9 +80,13 @@ def accept_mix(mix: npt.ArrayLike | None) -> npt.NDArray[np.float32] | None:
     if mix is None:
         return None
     try:
-        weights = np.asarray(mix, np.float32)
-    except (TypeError, ValueError) as error:
+        array = np.asarray(mix)
+    except ValueError as error:
         raise DataError(f"mix must be an array of weights: {error}") from None
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"mix must be an array of weights, got {array.dtype}")
+    with np.errstate(over="ignore"):
+        weights = array.astype(np.float32)
     if weights.ndim == 1:
         weights = weights[np.newaxis]
     if weights.ndim != 2 or not np.isfinite(weights).all():
@@ -103,8 +107,9 @@ def mixed(
         raise DataError(f"mix has weights for {weights.shape[1]} queries, got {len(tables)}")
     sums = np.full((len(weights), *tables.shape[1:]), np.inf, np.float32)
     sums[:, :, :n_words] = 0
-    for part, share in zip(tables, weights.T, strict=True):
-        sums[:, :, :n_words] += share[:, np.newaxis, np.newaxis] * part[:, :n_words]
+    with np.errstate(over="ignore", invalid="ignore"):  # The scan refuses sums that are too large.
+        for part, share in zip(tables, weights.T, strict=True):
+            sums[:, :, :n_words] += share[:, np.newaxis, np.newaxis] * part[:, :n_words]
     return sums
 
 
@@ -114,7 +119,10 @@ def accept_radius(radius: object) -> float:
         raise UsageError(f"radius must be a number, got {radius!r}")
     if radius != radius:
         raise UsageError("radius must not be NaN")
-    return float(radius)
+    try:
+        return float(radius)
+    except OverflowError:
+        raise UsageError("radius must fit into a float") from None
 
 
 def accept_filters(filters: Any, of_condition: Callable[[str], Filter]) -> list[Filter | None] | None:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spdq.errors import DamagedError, NotFoundError
-from spdq.index.attributes import AttributeTable
+from spdq.index.attribute_table import AttributeTable
 from spdq.index.id_lists import Consecutive, IdList, Numbers, Texts
 from spdq.index.ids import IdArray, Int64Array, Uint8Array
 from spdq_kernels import BLOCK_ROWS, RowFilter, unpack_codes
@@ -71,7 +71,8 @@ def container(blocks: Uint8Array, ids: IdList, settings: Mapping[str, str]) -> l
 
     ``settings`` say to ``repair`` what the index is.
     """
-    header: dict[str, Any] = {"__metadata__": {"format": "spdq-segment", "version": "1", **settings}}
+    said = {"format": "spdq-segment", "version": "1", **settings}
+    header: dict[str, Any] = {"__metadata__": said}
     parts, end = [], 0
     for name, array in {"codes": blocks, **ids.tensors()}.items():
         start, end = end, end + array.nbytes
@@ -81,9 +82,16 @@ def container(blocks: Uint8Array, ids: IdList, settings: Mapping[str, str]) -> l
             "data_offsets": [start, end],
         }
         parts.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    said["checksum"] = own_checksum(said, *parts)
     text = json.dumps(header).encode()
     text += b" " * (-(8 + len(text)) % _HEADER_STEP)
     return [memoryview(len(text).to_bytes(8, "little") + text), *parts]
+
+
+def own_checksum(said: Mapping[str, str], *parts: Any) -> str:
+    """What a header has as "checksum", for the day the catalogue is lost: of what else it says, and of the arrays."""
+    rest = {name: value for name, value in said.items() if name != "checksum"}
+    return checksum(json.dumps(rest, sort_keys=True).encode(), *parts)
 
 
 class Segment:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spdq.errors import DamagedError, NotFoundError, StorageError, UsageError
-from spdq.index.attributes import AttributeTable
+from spdq.index.attribute_table import AttributeTable
 from spdq.index.catalogue import MEMORY, Catalogue, State
 from spdq.index.lock import WriterLock
 from spdq.index.segments import (
@@ -129,13 +129,7 @@ class DirectoryStore:
     """An index directory, opened by any number of readers and at most one writer."""
 
     def __init__(self, path: Path, writable: bool) -> None:
-        if not os.path.isdir(path):
-            raise NotFoundError(f"index not found: {path}")
-        if not os.path.isfile(path / CATALOGUE):
-            raise NotFoundError(f"{path} is not an index: it has no file {CATALOGUE}")
-        # Asked, not tried: closing the file would drop the locks SQLite holds on it in this process.
-        if not os.access(path / CATALOGUE, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
-            raise NotFoundError(f"permission denied: {path / CATALOGUE}")
+        _check_catalogue(path)
         self.path = path
         self.writable = writable
         self._lock = WriterLock(path / LOCK) if writable else None
@@ -152,6 +146,7 @@ class DirectoryStore:
         if self._writer is not None:
             yield self._writer
             return
+        _check_catalogue(self.path)
         catalogue = Catalogue.open(self.path / CATALOGUE, writable=False)
         try:
             yield catalogue
@@ -200,6 +195,19 @@ class DirectoryStore:
             self._lock.check_process()
             self._writer.close()
             self._lock.release()
+
+
+def _check_catalogue(path: Path) -> None:
+    """Say what is wrong where SQLite would only say that it cannot open the catalogue of an index directory."""
+    if not os.path.isdir(path):
+        raise NotFoundError(f"index not found: {path}")
+    if not os.path.isfile(path / CATALOGUE):
+        if os.path.lexists(path / CODEBOOKS):
+            raise DamagedError(f"{path / CATALOGUE}: missing. {RESTORE}")
+        raise NotFoundError(f"{path} is not an index: it has no file {CATALOGUE}")
+    # Asked, not tried: closing the file would drop the locks SQLite holds on it in this process.
+    if not os.access(path / CATALOGUE, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise NotFoundError(f"permission denied: {path / CATALOGUE}")
 
 
 def create_directory(path: Path, codebooks: Codebooks, meta: Mapping[str, Any]) -> None:
@@ -296,7 +304,7 @@ def write_durably(path: Path, parts: Sequence[memoryview]) -> None:
 
     Raises OSError.
     """
-    draft = path.with_suffix(".tmp")
+    draft = path.with_name(f"{uuid.uuid4().hex}.tmp")
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
         try:
@@ -327,6 +335,8 @@ def storage_errors(consequence: str) -> Iterator[None]:
     """Turn the storage's refusals into StorageError, with what that means for the index."""
     try:
         yield
+    except NotFoundError:
+        raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower() if error.errno else str(error)
         raise StorageError(f"{reason}; {consequence}") from error

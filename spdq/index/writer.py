@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spdq.errors import StorageError, UsageError
-from spdq.index.attributes import accept_values, pack_attributes
+from spdq.index.attribute_table import pack_attributes
+from spdq.index.attributes import accept_values
 from spdq.index.catalogue import Change, State
 from spdq.index.compaction import Items, merged, worth_merging
 from spdq.index.id_lists import list_of
@@ -130,10 +131,11 @@ class Writer:
         settings = {name: state.meta[name] for name in REPAIR_SETTINGS if state.meta[name] is not None}
         settings |= {"generation": str(state.generation + 1), "n_items": str(len(items.ids))}
         ids = list_of(items.ids)
-        parts = container(pack_codes(items.codes), ids, settings)
-        attributes = None
+        attributes, attributes_checksum = None, ""
         if items.attributes is not None:
             attributes = pack_attributes(state.attributes, items.attributes)
+            attributes_checksum = settings["attributes_checksum"] = checksum(attributes)
+        parts = container(pack_codes(items.codes), ids, settings)
         row = SegmentRow(
             number=0,
             name="",
@@ -141,7 +143,7 @@ class Writer:
             size=sum(part.nbytes for part in parts),
             checksum=checksum(*parts),
             attributes_size=len(attributes or b""),
-            attributes_checksum="" if attributes is None else checksum(attributes),
+            attributes_checksum=attributes_checksum,
             squared_error=items.squared_error,
             n_measured=items.n_measured,
         )

@@ -47,7 +47,7 @@ class Codebooks:
     Raises
     ------
     DataError
-        An array has another shape, is not finite, or the rotation is not orthogonal.
+        An array has another shape, is not finite, the rotation is not orthogonal, or the error no number.
     """
 
     words: Floats
@@ -74,6 +74,8 @@ class Codebooks:
             if not np.abs(rotation @ rotation.T - np.eye(self.dim)).max() <= 1e-3:
                 raise DataError("rotation must be orthogonal: rotation @ rotation.T is not the identity")
             object.__setattr__(self, "rotation", rotation)
+        if self.training_error is not None:
+            object.__setattr__(self, "training_error", _checked_error(self.training_error))
 
     @property
     def n_codebooks(self) -> int:
@@ -171,7 +173,7 @@ class Codebooks:
     def measured_error(self, vectors: ArrayLike) -> tuple[float, int]:
         """Return the sum of the squared quantization errors of vectors (n, D), and of how many it is.
 
-        Of more than 1,000 it takes 1,000 that lie evenly apart. Raises DataError as ``encode``.
+        Of more than 1,000 it takes at most 1,000, which lie evenly apart. Raises DataError as ``encode``.
         """
         checked = self._checked(vectors, "vectors")
         some = checked[:: -(-len(checked) // MEASURED) or 1]
@@ -214,7 +216,7 @@ class Codebooks:
             if array.dtype != np.float32:
                 raise DataError(f"tensor {name!r} of codebooks must be float32, not {array.dtype}")
         kind = cast(Literal["product", "additive"], metadata["kind"])
-        codebooks = cls(tensors["words"], kind, tensors.get("rotation"), _error(metadata))
+        codebooks = cls(tensors["words"], kind, tensors.get("rotation"), _stored_error(metadata))
         if codebooks.fingerprint != metadata["fingerprint"]:
             raise DamagedError(
                 f"codebooks are damaged: their fingerprint is {codebooks.fingerprint}, "
@@ -269,16 +271,18 @@ def checked_vectors(vectors: ArrayLike, name: str = "vectors") -> Floats:
     return checked
 
 
-def _error(metadata: Mapping[str, str]) -> float | None:
-    """The stored training error. Raises DataError."""
-    if "training_error" not in metadata:
-        return None
+def _stored_error(metadata: Mapping[str, str]) -> float | None:
+    return _checked_error(metadata["training_error"]) if "training_error" in metadata else None
+
+
+def _checked_error(value: Any) -> float:
+    """A training error as float. Raises DataError."""
     try:
-        error = float(metadata["training_error"])
-    except ValueError:
+        error = float(value)
+    except (TypeError, ValueError):
         error = math.nan
     if not (math.isfinite(error) and error >= 0):
-        raise DataError(f"training error of codebooks must be a number, not {metadata['training_error']!r}")
+        raise DataError(f"training error of codebooks must be a number of at least 0, not {value!r}")
     return error
 
 
