@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ PLAN = "build.json"
 """In an unfinished build: what it is made from."""
 BATCH_BYTES = 1 << 27
 """Bytes of vectors, or of codes, that one batch holds, about."""
+
+_SAMPLED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,14 @@ class ArraySource:
             ids = self._ids[start:stop] if self.id_kind == "int" else self._ids[start:stop].astype(object)
         else:
             ids = np.arange(start, stop) if self._numbered else None
+        vectors, codes = (
+            None if array is None else _read(array, slice(start, stop))
+            for array in (self._vectors, self._codes)
+        )
         return Batch(
             ids,
-            None if self._vectors is None else self._vectors[start:stop],
-            None if self._codes is None else self._codes[start:stop],
+            vectors,
+            codes,
             {name: column[start:stop] for name, column in self._attributes.items()},
         )
 
@@ -130,8 +137,17 @@ class ArraySource:
         if self.n_items <= count:
             return np.asarray(self._vectors)
         chosen = np.random.default_rng(seed).choice(self.n_items, count, replace=False)
-        sampled: npt.NDArray[Any] = self._vectors[np.sort(chosen)]
-        return sampled
+        # Of a mapped file each row brings its neighbours into memory, too.
+        pieces = np.array_split(np.sort(chosen), -(-count // _SAMPLED_AT_ONCE))
+        return np.concatenate([_read(self._vectors, piece) for piece in pieces])
+
+
+def _read(array: npt.NDArray[Any], rows: Any) -> npt.NDArray[Any]:
+    """A copy of some rows. What was read of a mapped file is given back: it would count as memory in use."""
+    copy = np.array(array[rows])
+    if isinstance(array.base, mmap.mmap):
+        array.base.madvise(mmap.MADV_DONTNEED)
+    return copy
 
 
 def build(

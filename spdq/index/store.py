@@ -180,6 +180,8 @@ class DirectoryStore:
 
     def remove_strays(self, state: State) -> None:
         """Delete what killed writers left: files in ``segments`` with a name of ours and no catalogue row."""
+        if not (self.path / SEGMENTS).is_dir():
+            raise DamagedError(f"{self.path / SEGMENTS}: missing. {RESTORE}")
         named = {f"{row.name}.{kind}" for row in state.segments for kind in ("safetensors", "db")}
         with storage_errors(f"{self.path}: leftovers of a killed writer stay"):
             for entry in os.listdir(self.path / SEGMENTS):

@@ -3,11 +3,12 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles_index import make_index
+from oracles_index import integer_codebooks, make_index
 
 from spdq.index import Index
 
@@ -39,3 +40,16 @@ def unprivileged():
         with Index.open(make_index(Path(folder) / "warm"), writable=True) as index:
             index.search(np.zeros(6))
         yield Unprivileged(Path(folder))
+
+
+@pytest.fixture(params=["memory", "disk"])
+def new_index(request, tmp_path):
+    """Makes empty indexes, in memory or on disk."""
+    names = count()
+
+    def new_index(**settings):
+        if request.param == "memory":
+            return Index(integer_codebooks(), **settings)
+        return Index.create(tmp_path / f"i{next(names)}", integer_codebooks(), **settings)
+
+    return new_index

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +154,10 @@ def test_bad_metrics():
         ((normal(0, 2, 4, 3), "product", np.eye(3)), r"rotation must be \(6, 6\), not \(3, 3\)"),
         ((normal(0, 2, 4, 3), "product", np.ones((6, 6))), "rotation must be orthogonal"),
         ((normal(0, 2, 4, 3), "product", np.full((6, 6), np.inf)), "rotation of codebooks must be finite"),
+        *(
+            ((normal(0, 2, 4, 3), "product", None, error), "training error .* a number of at least 0, not")
+            for error in (-0.5, math.nan, math.inf, "much", [1.0, 2.0])
+        ),
     ],
 )
 def test_bad_codebooks(arguments, match):
@@ -177,6 +183,42 @@ def test_stored_and_read_again(codebooks):
     assert again.kind == codebooks.kind
     vectors = normal(8, 20, 8)
     assert np.array_equal(again.encode(vectors), codebooks.encode(vectors))
+
+
+@pytest.mark.parametrize("error", [0, 0.1, 1e-320, 1e300, np.float64(0.1), np.float32(0.1)])
+def test_the_training_error_is_stored(error):
+    codebooks = dataclasses.replace(ROTATED, training_error=error)
+    assert type(codebooks.training_error) is float
+    assert codebooks.fingerprint == ROTATED.fingerprint
+    again = Codebooks.from_tensors(codebooks.tensors(), codebooks.metadata())
+    assert again.training_error == codebooks.training_error == float(error)
+    assert "training_error" not in ROTATED.metadata()
+    assert Codebooks.from_tensors(ROTATED.tensors(), ROTATED.metadata()).training_error is None
+
+
+@ALL
+@pytest.mark.parametrize(
+    ("n", "step"), [(1, 1), (999, 1), (1000, 1), (1001, 2), (2000, 2), (2001, 3), (5000, 5)]
+)
+def test_the_measured_error_is_that_of_some_vectors(codebooks, n, step):
+    vectors = normal(9, n, 8)
+    total, count = codebooks.measured_error(vectors.tolist())
+    some = vectors[::step]
+    differences = some.astype(np.float64) - codebooks.decode(codebooks.encode(some))
+    assert count == len(some) <= 1000
+    assert total == pytest.approx((differences**2).sum(), rel=1e-5)
+
+
+@ALL
+def test_the_measured_error_of_words_and_of_nothing(codebooks):
+    assert codebooks.measured_error(np.empty((0, 8))) == (0.0, 0)
+    if codebooks.kind == "product":
+        vectors = codebooks.decode(np.arange(10, dtype=np.uint8)[:, None].repeat(4, axis=1))
+        assert codebooks.measured_error(vectors) == (pytest.approx(0, abs=1e-10), 10)
+    with pytest.raises(DataError, match="vectors must be finite"):
+        codebooks.measured_error(np.full((1, 8), np.nan))
+    with pytest.raises(DataError, match="vectors must have 8 columns"):
+        codebooks.measured_error(np.zeros((1, 7)))
 
 
 def test_the_fingerprint_sees_everything():
@@ -215,6 +257,9 @@ def test_the_fingerprint_is_what_the_documentation_says():
         ),
         ({}, {"kind": "other"}, DataError, "not 'other'"),
         ({}, {"fingerprint": "0"}, DamagedError, "codebooks are damaged: their fingerprint is"),
+        ({}, {"training_error": "nan"}, DataError, "must be a number of at least 0, not 'nan'"),
+        ({}, {"training_error": "-1.0"}, DataError, "must be a number of at least 0, not '-1.0'"),
+        ({}, {"training_error": "much"}, DataError, "must be a number of at least 0, not 'much'"),
     ],
 )
 def test_bad_tensors(tensors, metadata, error, match):

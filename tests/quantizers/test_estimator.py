@@ -75,6 +75,19 @@ def test_methods_agree(quantizer):
 
 
 @KINDS
+def test_the_training_error_is_what_the_words_do_not_say(quantizer):
+    vectors = clustered(1, 200)
+    fitted = clone(quantizer).fit(vectors)
+    assert fitted.codebooks_.training_error == pytest.approx(-fitted.score(vectors), rel=1e-5)
+    # Vectors without weight are none to learn from.
+    weights = np.arange(200) % 2
+    weighted = clone(quantizer).fit(vectors, sample_weight=weights)
+    assert weighted.codebooks_.training_error == pytest.approx(-weighted.score(vectors[1::2]), rel=1e-5)
+    total, count = fitted.codebooks_.measured_error(clustered(1, 200) + 5)
+    assert total / count > 2 * fitted.codebooks_.training_error
+
+
+@KINDS
 def test_more_words_are_better(quantizer):
     vectors = clustered(2, 400)
     scores = [
