@@ -126,7 +126,8 @@ class Index(Searching):
     def _newest(self, verify: bool, known: Snapshot | None) -> tuple[Codebooks, Snapshot]:
         """The codebooks and the newest generation; segments that are known already are not read again."""
         opened = {segment.row: segment for segment in known.segments} if known else {}
-        for attempt in range(_ATTEMPTS):
+        attempts = 0
+        while True:
             with self._store.catalogue() as catalogue:
                 state = catalogue.read()
             codebooks = self._store.codebooks(state.meta)
@@ -137,9 +138,9 @@ class Index(Searching):
                 return codebooks, Snapshot(state, segments)
             except MissingFileError:
                 # A writer may have replaced the file since the catalogue was read.
-                if attempt == _ATTEMPTS - 1:
+                attempts += 1
+                if attempts == _ATTEMPTS:
                     raise
-        raise AssertionError
 
     def add(
         self, vectors: npt.ArrayLike, ids: npt.ArrayLike | None = None, attributes: Attributes | None = None
@@ -209,8 +210,8 @@ class Index(Searching):
             if removed:
                 before = self._snapshot.n_items
                 self._snapshot = self._writer.commit(self._snapshot, None, removed)
-                # They are gone for good; that no space is left to merge the others must not look like a failure.
-                with suppress(StorageError):
+                # They are gone for good; that the others cannot be merged must not look like a failure.
+                with suppress(StorageError, DamagedError):
                     self._snapshot = self._writer.tidy(self._snapshot)
                 return before - self._snapshot.n_items
             return 0
