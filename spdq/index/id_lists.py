@@ -58,21 +58,21 @@ class Numbers:
     """Any int64 numbers."""
 
     def __init__(self, numbers: Int64Array) -> None:
-        self._numbers = numbers
+        self.numbers = numbers
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self.numbers)
 
     def take(self, rows: Int64Array) -> IdArray:
-        taken: IdArray = self._numbers[rows]
+        taken: IdArray = self.numbers[rows]
         return taken
 
     def find(self, wanted: IdArray) -> Int64Array:
-        places = np.minimum(np.searchsorted(self._numbers, wanted), len(self._numbers) - 1)
-        return np.where(self._numbers[places] == wanted, places, _NOWHERE)
+        places = np.minimum(np.searchsorted(self.numbers, wanted), len(self.numbers) - 1)
+        return np.where(self.numbers[places] == wanted, places, _NOWHERE)
 
     def tensors(self) -> dict[str, IdArray]:
-        return {"ids": self._numbers}
+        return {"ids": self.numbers}
 
 
 class Texts:

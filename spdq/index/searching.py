@@ -194,6 +194,15 @@ class Searching:
         return [segment.blocks for segment in self._opened().segments]
 
     @property
+    def id_blocks(self) -> list[IdArray]:
+        """Each segment's ids (n,) in the order of its rows, removed ones among them, as ``code_blocks`` has the codes.
+
+        int64 numbers are read-only views of what is stored; consecutive ones, of which only the first is, are made,
+        and strings are decoded.
+        """
+        return [segment.all_ids() for segment in self._opened().segments]
+
+    @property
     def codebooks(self) -> Codebooks:
         """What turns vectors into codes and queries into lookup tables."""
         return self._codebooks

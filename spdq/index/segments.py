@@ -171,6 +171,10 @@ class Segment:
         """A copy of the codes (n_live, M) of those rows."""
         return unpack_codes(self.blocks, len(self))[self.rows]
 
+    def all_ids(self) -> IdArray:
+        """The ids (n,) of all rows, without a copy where numbers are stored. Raises DamagedError."""
+        return self._ids.numbers if isinstance(self._ids, Numbers) else self.take_ids(np.arange(len(self)))
+
     def take_ids(self, rows: Int64Array) -> IdArray:
         """The ids at ``rows`` (any shape), same shape. Raises DamagedError."""
         try:
