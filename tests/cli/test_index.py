@@ -65,7 +65,8 @@ def test_info(spdq, world):
     done = spdq("index", "info", world.index, "--json")
     stats = json.loads(done.out)
     assert (stats["items"], stats["bits"], stats["metric"], stats["writable"]) == (48, 16, "ip", False)
-    assert 0.2 < stats["drift"] < 5  # Of 48 drawings: only that both errors are known, and of the same things.
+    # Of 48 drawings: only that both errors are known, and of the same things.
+    assert 0.2 < stats["drift"] < 5
     assert spdq("index", "verify", world.index).out.splitlines()[1] == "verified\tyes"
 
 

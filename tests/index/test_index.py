@@ -211,7 +211,8 @@ def test_id_blocks_name_the_rows_of_code_blocks(tmp_path):
     index.remove([21])
     scattered, consecutive = index.id_blocks
     assert (scattered.tolist(), consecutive.tolist()) == ([1, 5, 9], [20, 21, 22, 23, 24])
-    assert not (scattered.flags.writeable or scattered.flags.owndata)
+    assert not scattered.flags.writeable
+    assert not scattered.flags.owndata
     for ids, blocks, expected in zip(
         index.id_blocks, index.code_blocks, (codes[[1, 0, 2]], codes[3:]), strict=True
     ):
