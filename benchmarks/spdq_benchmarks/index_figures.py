@@ -79,6 +79,7 @@ def index_figures(n_rows: int, repeats: int, seed: int, say: Say, folder: Path |
         tell(*_opening(path, repeats, random))
         tell(*_memory(path, n_rows, "ids that are row numbers", 1))
         tell(*_filtering(path, n_rows, repeats, random))
+        tell(*_beside_readers(path, n_rows, repeats))
         tell(*_removing(path, n_rows, random))
         tell(*_texts(Path(temporary) / "texts", codebooks, n_rows // 10, random))
     return figures
@@ -233,6 +234,41 @@ def _check(index: Index, queries: NDArray[np.float32], mask: NDArray[np.bool_], 
         found = index.search(queries[query], K, filter=kept)
         if not (np.array_equal(found[1][0], nearest) and np.array_equal(found[0][0], distances[nearest])):
             raise SpdqError("wrong answer: a filtered search did not find the nearest rows")
+
+
+_READER = """
+import sys
+sys.path[:0] = eval(sys.argv[2])
+import numpy as np
+from spdq.index import Index
+
+with Index.open(sys.argv[1], verify=False) as index:
+    print("ready", flush=True)
+    while True:
+        index.refresh()
+        index.search(np.zeros(index.dim), threads=1)
+"""
+
+
+def _beside_readers(path: Path, n_rows: int, repeats: int) -> Iterator[Figure]:
+    """How long a writer waits while another process looks for changes and searches all the time."""
+    with Index.open(path, writable=True) as index:
+        codes = np.zeros((1, index.codebooks.n_codebooks), np.uint8)
+        command = [sys.executable, "-c", _READER, str(path), repr(sys.path)]
+        reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            _ask(reader, None)
+            times = []
+            for number in range(10 * repeats):
+                with _timed() as seconds:
+                    index.add_codes(codes, [n_rows + number])
+                times.append(1000 * seconds[0])
+        finally:
+            reader.kill()
+            reader.communicate()
+        yield Figure("one item added beside a busy reader", float(np.median(times)), "ms")
+        yield Figure("the longest of them", max(times), "ms")
+        index.remove(np.arange(n_rows, n_rows + len(times)))
 
 
 def _removing(path: Path, n_rows: int, random: np.random.Generator) -> Iterator[Figure]:
