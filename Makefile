@@ -39,7 +39,7 @@ speed: $(VENV)/dev.stamp ## race the search against Faiss, up to 10M rows: 20 mi
 	@mkdir -p bench-out
 	$(BIN)/spdq bench speed --out bench-out
 
-faults: $(VENV)/dev.stamp ## break indexes in every way, at full length: half an hour, as root; bench-out/faults
+faults: $(VENV)/dev.stamp ## break indexes in every way, at full length: a quarter of an hour, as root; bench-out/faults
 	@mkdir -p bench-out/faults
 	SPDQ_FAULTS=full SPDQ_FAULTS_OUT=$(CURDIR)/bench-out/faults $(BIN)/python -m pytest -q tests/faults
 
