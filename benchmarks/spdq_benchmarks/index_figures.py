@@ -6,8 +6,6 @@ one thread.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from spdq.errors import SpdqError
 from spdq.index import Index
 from spdq.quantizers.codebooks import Codebooks
+from spdq_benchmarks.index_process import Beside
 
 BATCH = 64
 K = 10
@@ -137,58 +136,22 @@ def _opening(path: Path, repeats: int, random: np.random.Generator) -> Iterator[
         yield Figure(f"first search after it, {how}", float(np.median(first)), "ms")
 
 
-_OPENER = """
-import sys
-sys.path[:0] = eval(sys.argv[2])
-import numpy as np
-import spdq_kernels
-from spdq.index import Index
-
-def memory():
-    lines = open("/proc/self/smaps_rollup").read().splitlines()[1:]
-    facts = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-    return facts["Rss"], facts["Pss"]
-
-spdq_kernels.warmup()
-with Index.open(sys.argv[1], verify=False) as index:  # Loads all modules.
-    Index(index.codebooks).search(np.zeros(index.dim))
-before = memory()
-index = Index.open(sys.argv[1])
-index.search(np.zeros(index.dim))
-print("ready", flush=True)
-sys.stdin.readline()
-after = memory()
-print(after[0] - before[0], after[1] - before[1], flush=True)
-sys.stdin.readline()
-"""
-
-
 def _memory(path: Path, n_rows: int, ids: str, must: float) -> Iterator[Figure]:
     """Of processes that have opened the index, its checksums verified, and searched it, at the same time."""
-    command = [sys.executable, "-c", _OPENER, str(path), repr(sys.path)]
-    started = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(SHARERS)
-    ]
+    beside = [Beside("open", path) for _ in range(SHARERS)]
     try:
-        for one in started:
-            _ask(one, None)
-        grown = np.array([[int(number) for number in _ask(one, "\n").split()] for one in started])
+        for one in beside:
+            one.answer()
+        grown = []
+        for one in beside:
+            one.ask()
+            grown.append([int(number) for number in one.answer().split()])
     finally:
-        for one in started:
-            one.communicate("\n")
-    resident, share = grown.mean(axis=0) / n_rows
+        for one in beside:
+            one.stop()
+    resident, share = np.mean(grown, axis=0) / n_rows
     yield Figure(f"memory beside the codes, {ids}", float(resident) - 8, "bytes an item", must)
     yield Figure(f"share of each of {SHARERS} processes in all memory, {ids}", float(share), "bytes an item")
-
-
-def _ask(process: subprocess.Popen[str], question: str | None) -> str:
-    if process.stdin is None or process.stdout is None:
-        raise SpdqError("a process without pipes")
-    if question is not None:
-        process.stdin.write(question)
-        process.stdin.flush()
-    return process.stdout.readline()
 
 
 def _filtering(path: Path, n_rows: int, repeats: int, random: np.random.Generator) -> Iterator[Figure]:
@@ -236,36 +199,20 @@ def _check(index: Index, queries: NDArray[np.float32], mask: NDArray[np.bool_], 
             raise SpdqError("wrong answer: a filtered search did not find the nearest rows")
 
 
-_READER = """
-import sys
-sys.path[:0] = eval(sys.argv[2])
-import numpy as np
-from spdq.index import Index
-
-with Index.open(sys.argv[1], verify=False) as index:
-    print("ready", flush=True)
-    while True:
-        index.refresh()
-        index.search(np.zeros(index.dim), threads=1)
-"""
-
-
 def _beside_readers(path: Path, n_rows: int, repeats: int) -> Iterator[Figure]:
     """How long a writer waits while another process looks for changes and searches all the time."""
     with Index.open(path, writable=True) as index:
         codes = np.zeros((1, index.codebooks.n_codebooks), np.uint8)
-        command = [sys.executable, "-c", _READER, str(path), repr(sys.path)]
-        reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        reader = Beside("read", path)
         try:
-            _ask(reader, None)
+            reader.answer()
             times = []
             for number in range(10 * repeats):
                 with _timed() as seconds:
                     index.add_codes(codes, [n_rows + number])
                 times.append(1000 * seconds[0])
         finally:
-            reader.kill()
-            reader.communicate()
+            reader.stop()
         yield Figure("one item added beside a busy reader", float(np.median(times)), "ms")
         yield Figure("the longest of them", max(times), "ms")
         index.remove(np.arange(n_rows, n_rows + len(times)))

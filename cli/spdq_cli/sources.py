@@ -147,17 +147,23 @@ class Complete:
     """A source with the attributes of a file beside its own."""
 
     def __init__(
-        self, source: Source, types: Mapping[str, str], file: AttributeFile | None, id_kind: str
+        self,
+        source: Source,
+        types: Mapping[str, str],
+        file: AttributeFile | None,
+        id_kind: str,
+        facts: Mapping[str, Any],
     ) -> None:
         self._source = source
         self._file = file
+        self._facts = dict(facts)
         self.types = dict(types)
         self.id_kind = id_kind
         self.n_items = source.n_items
         self.batch_items = source.batch_items
 
     def facts(self) -> dict[str, Any]:
-        return self._source.facts()
+        return self._source.facts() | self._facts
 
     def batch(self, start: int, stop: int) -> Batch:
         batch = self._source.batch(start, stop)
@@ -169,20 +175,27 @@ class Complete:
         return dataclasses.replace(batch, attributes={**(batch.attributes or {}), **more})
 
 
-def with_attributes(source: Source, file: Path | None, known: Mapping[str, str] | None) -> Complete:
+def with_attributes(
+    source: Source,
+    file: Path | None,
+    known: Mapping[str, str] | None,
+    choices: Mapping[str, Any] | None = None,
+) -> Complete:
     """A source with the attributes of a file. ``known`` are the attributes of the index, None for a new one.
 
+    ``choices`` are what else decides what is built: a build goes on only with the same.
     Of a new index the attributes are those of source and file; to an index that has no ``labels`` none are added.
     Raises DataError, NotFoundError.
     """
     id_kind = source.id_kind
     read = None if file is None else AttributeFile(file, id_kind, known)
+    facts = {**(choices or {}), "attributes": None if file is None else _file_facts(file)}
     own = {LABELS: "set"} if isinstance(source, DatasetSource) and source.attributes else {}
     if known is None:
-        return Complete(source, own | (read.types if read else {}), read, id_kind)
+        return Complete(source, own | (read.types if read else {}), read, id_kind, facts)
     if isinstance(source, DatasetSource) and LABELS not in known:
         source.attributes = {}
-    return Complete(source, known, read, id_kind)
+    return Complete(source, known, read, id_kind, facts)
 
 
 def add_all(index: Index, source: Source, update: bool, progress: Progress | None) -> None:

@@ -30,7 +30,7 @@ class Items:
 
 
 def worth_merging(segments: Sequence[Segment]) -> list[Segment]:
-    """The segments to merge after a change, none most of the time.
+    """The segments to merge beside a change, none most of the time.
 
     Those of which much has been removed; and with too many segments the smaller half, so that an item is rewritten only
     as often as its segment has doubled.

@@ -7,6 +7,7 @@ from spdq.errors import SpdqError
 from spdq.index import Index
 from spdq_benchmarks import index_figures as figures
 from spdq_benchmarks.index_figures import Figure, line
+from spdq_benchmarks.index_process import Beside
 
 
 def test_every_figure_is_measured_and_nothing_stays(tmp_path):
@@ -41,3 +42,12 @@ def test_a_wrong_answer_gives_no_figure(tmp_path, monkeypatch):
     monkeypatch.setattr(Index, "search", wrong)
     with pytest.raises(SpdqError, match="a filtered search did not find the nearest rows"):
         figures.index_figures(20_000, 1, 0, lambda _: None, tmp_path)
+
+
+def test_a_process_that_fails_is_told(tmp_path):
+    beside = Beside("open", tmp_path / "nowhere")
+    try:
+        with pytest.raises(SpdqError, match="a process beside the benchmark failed"):
+            beside.answer()
+    finally:
+        beside.stop()

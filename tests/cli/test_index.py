@@ -378,6 +378,12 @@ def test_a_build_that_is_interrupted_goes_on(process, run, tmp_path):
     assert started.returncode == 130
     assert added == 4000
     assert not (tmp_path / "b").exists()
+    done = run(*build, "--resume", "--seed", 1)
+    assert done.code == 2
+    assert "of another input or other settings" in done.err
+    (tmp_path / "a.csv").write_text("id\n")
+    done = run(*build, "--resume", "--attributes", tmp_path / "a.csv")
+    assert done.code == 2
     done = run(*build, "--resume", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["items"] == 40_000

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles_index import assert_made_up, forge, made_up_codes, make_index
+from oracles_index import ATTRIBUTES, assert_made_up, forge, made_up_codes, make_index
 
 from spdq.errors import DamagedError, IncompatibleError, LockedError, SpdqError, StorageError
 from spdq.index import Index, catalogue
@@ -166,6 +166,17 @@ def test_a_hostile_catalogue_with_a_right_digest(tmp_path, change, value, messag
     path = make_index(tmp_path / "i", adds=(3,))
     forge(path, change, value)
     with pytest.raises(DamagedError, match=message):
+        Index.open(path)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    ['{"label": "str"}', "{}", '{"label": "str", "year": "float", "score": "float", "tags": "set"}'],
+)
+def test_a_catalogue_that_declares_something_else(tmp_path, attributes):
+    path = make_index(tmp_path / "i", adds=(3,), attributes=ATTRIBUTES)
+    forge(path, "UPDATE meta SET value = ? WHERE key = 'attributes'", attributes)
+    with pytest.raises(DamagedError, match=r"not the attributes of this index|a segment row is not sane"):
         Index.open(path)
 
 

@@ -388,14 +388,3 @@ def test_a_catalogue_that_declares_what_nobody_may(tmp_path, attributes):
     forge(made_without, "UPDATE meta SET value = ? WHERE key = 'attributes'", attributes)
     with pytest.raises(DamagedError, match="unknown metric, kind of ids or attributes"):
         Index.open(made_without)
-
-
-@pytest.mark.parametrize(
-    "attributes",
-    ['{"label": "str"}', "{}", '{"label": "str", "year": "float", "score": "float", "tags": "set"}'],
-)
-def test_a_catalogue_that_declares_something_else(tmp_path, attributes):
-    path = make_index(tmp_path / "i", adds=(3,), attributes=ATTRIBUTES)
-    forge(path, "UPDATE meta SET value = ? WHERE key = 'attributes'", attributes)
-    with pytest.raises(DamagedError, match=r"not the attributes of this index|a segment row is not sane"):
-        Index.open(path)

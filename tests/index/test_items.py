@@ -147,3 +147,22 @@ def test_a_closed_index_answers_nothing(tmp_path):
         ):
             with pytest.raises(UsageError, match="the index is closed"):
                 use(index)
+
+
+def test_id_blocks_name_the_rows_of_code_blocks(tmp_path):
+    index = Index.create(tmp_path / "i", integer_codebooks())
+    codes = np.random.default_rng(0).integers(0, 5, (8, 3), np.uint8)
+    index.add_codes(codes[:3], [5, 1, 9])
+    index.add_codes(codes[3:], [20, 21, 22, 23, 24])
+    index.remove([21])
+    scattered, consecutive = index.id_blocks
+    assert (scattered.tolist(), consecutive.tolist()) == ([1, 5, 9], [20, 21, 22, 23, 24])
+    assert not scattered.flags.writeable
+    assert not scattered.flags.owndata
+    for ids, blocks, expected in zip(
+        index.id_blocks, index.code_blocks, (codes[[1, 0, 2]], codes[3:]), strict=True
+    ):
+        np.testing.assert_array_equal(blocks[0, :, : len(ids)].T, expected)
+    texts = Index(integer_codebooks(), ids="str")
+    texts.add_codes(codes[:2], ["b", "a"])
+    assert [block.tolist() for block in texts.id_blocks] == [["a", "b"]]

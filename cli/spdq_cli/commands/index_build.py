@@ -126,7 +126,8 @@ def build(
             "model_fingerprint": model.fingerprint,
             "model_path": str(model_dir.resolve()),
         }
-    complete = with_attributes(made, attributes, None)
+    choices = {"bits": bits, "opq": opq, "seed": seed, "codebooks": str(codebooks)}
+    complete = with_attributes(made, attributes, None, choices)
     settings |= {"ids": complete.id_kind, "attributes": complete.types}
     with progress_bar("Building", quiet) as progress:
         build_index(index_dir, quantizer, complete, resume=resume, progress=progress, **settings)
