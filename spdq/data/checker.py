@@ -176,7 +176,7 @@ def _walk(
 
 
 def _check_data_set(data_set: Any, where: str) -> int:
-    """Types, storage, filters and size of one data set -> bytes it declares."""
+    """Type and storage of one data set -> bytes it declares."""
     kind = data_set.id.get_type()
     if isinstance(kind, h5py.h5t.TypeStringID):
         if kind.is_variable_str():
@@ -185,6 +185,11 @@ def _check_data_set(data_set: Any, where: str) -> int:
             )
     elif not isinstance(kind, h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID):
         raise Refused("DataError", f"only integers, floats and fixed-length strings are allowed ({where})")
+    return check_storage(data_set, where)
+
+
+def check_storage(data_set: Any, where: str) -> int:
+    """Storage, filters and size of one data set, whatever its type -> bytes it declares. Raises ``Refused``."""
     plan = data_set.id.get_create_plist()
     if plan.get_layout() not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
         raise Refused("DataError", f"virtual data sets are not allowed ({where})")
@@ -196,7 +201,7 @@ def _check_data_set(data_set: Any, where: str) -> int:
             raise Refused("DataError", f"HDF5 filter {code} is not allowed, only {names} are ({where})")
     if data_set.shape is None:
         raise Refused("DataError", f"the data set has no shape ({where})")
-    declared: int = math.prod(data_set.shape, start=kind.get_size())
+    declared: int = math.prod(data_set.shape, start=data_set.id.get_type().get_size())
     stored = data_set.id.get_storage_size()
     if declared > MAX_RATIO * stored + FREE_BYTES:
         raise Refused("DataError", f"declares {declared} bytes but stores {stored} ({where})")

@@ -34,7 +34,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def write(path: Path, arrays: Mapping[str, npt.NDArray[Any]], attributes: Mapping[str, Any]) -> None:
-    """Write to a temporary file beside ``path``, sync, rename. Needs memory for the compressed file.
+    """Write as ``replace_file`` does. Needs memory for the compressed file.
 
     Parameters
     ----------
@@ -45,14 +45,26 @@ def write(path: Path, arrays: Mapping[str, npt.NDArray[Any]], attributes: Mappin
     ------
     NotFoundError, StorageError
     """
+    replace_file(path, _file_image(arrays, attributes))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary file beside ``path``, sync, rename.
+
+    Raises
+    ------
+    NotFoundError
+        The folder does not exist.
+    StorageError
+        The storage refused; a file that was there before is unchanged.
+    """
     if not path.parent.is_dir():
         raise NotFoundError(f"folder not found: {path.parent}")
-    image = _file_image(arrays, attributes)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         try:
             with open(temporary, "xb") as file:
-                file.write(image)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Progress = Callable[[int, int], None]
 """Called with (items done, items in all)."""
@@ -20,5 +23,7 @@ class ImageExtractor(Protocol):
     def name(self) -> str:
         """Spec for the registry, stored with the features so that queries go through the same extractor."""
 
-    def extract(self, images: Sequence[Path], progress: Progress | None = None) -> npt.NDArray[np.float32]:
-        """Pictures -> (n, d) float32. A broken picture is a DataError that names it."""
+    def extract(
+        self, images: Sequence[Path | Image], progress: Progress | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Pictures (files or PIL images) -> (n, d) float32. A broken picture is a DataError that names it."""

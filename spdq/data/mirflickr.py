@@ -19,11 +19,12 @@ import numpy.typing as npt
 
 from spdq.data.dataset import Dataset
 from spdq.data.extractor import ImageExtractor, Progress
-from spdq.data.splits import Rows, SplitKind, make_split, random_query_rows
+from spdq.data.queries import default_query_rows
+from spdq.data.splits import Rows, SplitKind, make_split
+from spdq.data.text_lines import text_lines
 from spdq.errors import DataError, NotFoundError
 
 MIN_TAG_PHOTOS = 20
-N_QUERY = 2000
 
 
 def load_mirflickr(
@@ -89,7 +90,7 @@ def _photo_numbers(photos: Path) -> list[int]:
 
 
 def _tags(photos: Path, number: int) -> list[str]:
-    lines = _lines(photos / "meta" / "tags" / f"tags{number}.txt")
+    lines = text_lines(photos / "meta" / "tags" / f"tags{number}.txt")
     return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
@@ -104,7 +105,7 @@ def _vocabulary(photos: Path, tags: dict[int, list[str]]) -> tuple[str, ...]:
             )
         return tuple(tag for _, tag in sorted(frequent))
     vocabulary = []
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(text_lines(file), start=1):
         if not line.strip():
             continue
         fields = line.split()
@@ -129,9 +130,7 @@ def _annotations(folder: Path) -> dict[str, set[int]]:
 
 def _query_rows(file: Path, numbers: list[int], seed: int) -> Rows:
     if not file.exists():
-        if len(numbers) < 2:
-            raise DataError(f"{file.parent}: one photo cannot be split into queries and database")
-        return random_query_rows(len(numbers), max(1, min(N_QUERY, len(numbers) // 10)), seed)
+        return default_query_rows(len(numbers), seed, file.parent)
     queries = _photo_list(file, r"im(\d+)\.jpg")
     row_of = {number: row for row, number in enumerate(numbers)}
     if unknown := [number for number in queries if number not in row_of]:
@@ -141,7 +140,7 @@ def _query_rows(file: Path, numbers: list[int], seed: int) -> Rows:
 
 def _photo_list(file: Path, pattern: str) -> list[int]:
     numbers = []
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(text_lines(file), start=1):
         if not line.strip():
             continue
         match = re.fullmatch(pattern, line.strip(), re.ASCII)
@@ -161,12 +160,3 @@ def _bag_of_words(tags: list[list[str]], vocabulary: tuple[str, ...]) -> Any:
     indices: npt.NDArray[np.int64] = np.concatenate([np.array(row, dtype=np.int64) for row in rows])
     ones = np.ones(len(indices), dtype=np.float32)
     return csr_matrix((ones, indices, indptr), shape=(len(tags), len(vocabulary)))
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise NotFoundError(f"file not found: {file}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{file}: not UTF-8 text") from None

@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from spdq.data.dataset import Dataset
+from spdq.data.matlab import dense, fields, open_matlab
 from spdq.data.splits import Rows, Split, SplitKind, make_split
-from spdq.errors import DataError, NotFoundError, UsageError
+from spdq.data.text_lines import text_lines
+from spdq.errors import DataError, UsageError
 
 
 def load_wikipedia(
@@ -42,7 +44,7 @@ def load_wikipedia(
     """
     if features not in ("sift", "cnn"):
         raise UsageError(f"features: expected sift or cnn, got {features!r}")
-    categories = tuple(line.strip() for line in _lines(folder / "categories.list"))
+    categories = tuple(line.strip() for line in text_lines(folder / "categories.list"))
     load = _load_sift if features == "sift" else _load_cnn
     ids, image, text, labels, test = load(folder, categories)
     return Dataset(
@@ -65,11 +67,14 @@ def _split(n: int, test: Rows, kind: SplitKind, seed: int) -> Split:
 
 def _load_sift(folder: Path, categories: tuple[str, ...]) -> tuple[Any, ...]:
     file = folder / "raw_features.mat"
-    content = _matlab(file, ("I_tr", "T_tr", "I_te", "T_te"))
+    names = ("I_tr", "T_tr", "I_te", "T_te")
+    with open_matlab(file) as matlab:
+        matlab.require(*names)
+        content = {name: matlab.matrix(name, np.float64) for name in names}
     ids: list[str] = []
     classes: list[int] = []
     for part, list_name in (("tr", "trainset_txt_img_cat.list"), ("te", "testset_txt_img_cat.list")):
-        lines = _lines(folder / list_name)
+        lines = text_lines(folder / list_name)
         for modality in ("I", "T"):
             rows = content[f"{modality}_{part}"].shape[0]
             if rows != len(lines):
@@ -92,69 +97,27 @@ def _load_sift(folder: Path, categories: tuple[str, ...]) -> tuple[Any, ...]:
 
 def _load_cnn(folder: Path, categories: tuple[str, ...]) -> tuple[Any, ...]:
     file = folder / "wiki_cnn.mat"
-    data = _struct(file, _matlab(file, ("data",))["data"], ("X1", "X2", "Y", "split"))
-    split = _struct(file, data["split"], ("ind_train", "ind_test"))
-    image, text, labels = (_dense(file, name, data[name]) for name in ("X1", "X2", "Y"))
+    with open_matlab(file) as matlab:
+        data = fields(f"{file}: data", matlab.read("data"), ("X1", "X2", "Y", "split"))
+    split = fields(f"{file}: data.split", data["split"], ("ind_train", "ind_test"))
+    image, text, labels = (dense(f"{file}: data.{name}", data[name]) for name in ("X1", "X2", "Y"))
     n = image.shape[1]
     if text.shape[1] != n or labels.shape != (len(categories), n):
         shapes = f"X1 {image.shape}, X2 {text.shape}, Y {labels.shape}"
         raise DataError(f"{file}: expected X1 (d, n), X2 (d, n), Y ({len(categories)}, n), got {shapes}")
-    train, test = (np.sort(_dense(file, part, split[part]).ravel()) - 1 for part in ("ind_train", "ind_test"))
+    train, test = (
+        np.sort(dense(f"{file}: data.split.{part}", split[part]).ravel().astype(np.int64)) - 1
+        for part in ("ind_train", "ind_test")
+    )
     if not np.array_equal(np.sort(np.concatenate([train, test])), np.arange(n)):
         raise DataError(f"{file}: ind_train and ind_test must name each column 1 to {n} once")
     ids = np.arange(1, n + 1, dtype=np.int64)
-    return ids, image.T, text.T, np.ascontiguousarray(labels.T, dtype=np.uint8), test.astype(np.int64)
-
-
-def _matlab(file: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    """Variables of a MATLAB v5 file."""
-    from scipy.io import loadmat
-
-    if not file.is_file():
-        raise NotFoundError(f"file not found: {file}")
-    try:
-        content = loadmat(file, variable_names=names)
-    except Exception as error:  # a broken file makes the reader raise nearly anything
-        raise DataError(f"{file}: not a MATLAB v5 file ({type(error).__name__}: {error})") from None
-    missing = [
-        name for name in names if not isinstance(content.get(name), np.ndarray) or content[name].ndim != 2
-    ]
-    if missing:
-        raise DataError(f"{file}: expected the matrices {', '.join(names)}; {', '.join(missing)} missing")
-    return dict(content)
-
-
-def _struct(file: Path, value: Any, fields: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of a 1 x 1 MATLAB struct."""
-    present = value.dtype.names if isinstance(value, np.ndarray) and value.size == 1 else None
-    missing = [field for field in fields if field not in (present or ())]
-    if missing:
-        raise DataError(f"{file}: expected a struct with {', '.join(fields)}; {', '.join(missing)} missing")
-    record = value.reshape(-1)[0]
-    return {field: record[field] for field in fields}
-
-
-def _dense(file: Path, name: str, value: Any) -> npt.NDArray[Any]:
-    """A numeric matrix, dense or sparse in the file."""
-    matrix = value.toarray() if hasattr(value, "toarray") else value
-    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "buif":
-        raise DataError(f"{file}: {name} is not a numeric matrix")
-    return matrix.astype(np.float64) if matrix.dtype.kind == "f" else matrix.astype(np.int64)
+    return ids, image.T, text.T, np.ascontiguousarray(labels.T, dtype=np.uint8), test
 
 
 def _stack(file: Path, train: npt.NDArray[Any], test: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    train, test = _dense(file, "training features", train), _dense(file, "test features", test)
     if train.shape[1] != test.shape[1]:
         raise DataError(
             f"{file}: training features have {train.shape[1]} columns, test features {test.shape[1]}"
         )
     return np.concatenate([train, test])
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise NotFoundError(f"file not found: {file}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{file}: not UTF-8 text") from None

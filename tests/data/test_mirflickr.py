@@ -152,7 +152,7 @@ def test_folders_without_files(tmp_path):
     for label in ("animals", "baby"):
         (annotations / f"{label}.txt").unlink()
     (annotations / "sea.txt").write_text("2\n")
-    with pytest.raises(DataError, match="one photo cannot be split into queries and database"):
+    with pytest.raises(DataError, match="one item cannot be split into queries and database"):
         load(tmp_path)
     (annotations / "sea.txt").unlink()
     with pytest.raises(DataError, match=r"no annotation files <label>.txt"):

@@ -113,7 +113,7 @@ def sift(folder, **changes):
         ({"T_te": np.ones((4, 4))}, f"T_te has 4 rows, but {TEST_LIST} has 5 lines"),
         ({"I_tr": np.ones((13, 6))}, f"I_tr has 13 rows, but {TRAIN_LIST} has 12 lines"),
         ({"I_te": np.ones((5, 7))}, "training features have 6 columns, test features 7"),
-        ({"I_te": np.full((5, 6), "x", object)}, "test features is not a numeric matrix"),
+        ({"I_te": np.full((5, 6), "x", object)}, "I_te: expected real numbers, char, a vector of cells"),
         ({"I_te": np.full((5, 6), np.nan)}, "image_features row 12 has NaN"),
     ],
 )

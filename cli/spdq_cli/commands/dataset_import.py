@@ -1,0 +1,205 @@
+"""``spdq dataset import``: one command a source format."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spdq_cli.progress import progress_bar, quiet_option
+from spdq_cli.target import PATH, Target, into_target
+
+if TYPE_CHECKING:
+    from spdq.data.extractor import ImageExtractor
+
+BAR = "Image features"
+MAKER = "Maker of the image features."
+
+source_argument = click.argument("source", type=PATH)
+
+
+def _maker(extractor: str) -> ImageExtractor:
+    from spdq.features import image_extractor
+
+    return image_extractor(extractor)
+
+
+class _Formats(click.Group):
+    """Says which formats are known where another is asked for."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            from spdq.errors import UsageError
+
+            raise UsageError(f"unknown format {args[0]!r}: known are {', '.join(self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group("import", cls=_Formats, short_help="Make a data set from a source format.")
+def import_() -> None:
+    """Make a data set file from a source format.
+
+    A file that is there already is replaced, but not where it holds the same items with another split.
+    """
+
+
+@import_.command()
+@into_target
+@click.option("--extractor", metavar="SPEC", default="lite0:128", help=MAKER)
+@quiet_option
+def emoji(target: Target, extractor: str, quiet: bool) -> None:
+    """1,898 emoji with their names in 14 languages, from the packages of the extra "demo".
+
+    The pictures are copied to the folder OUT-pictures beside OUT.h5.
+    """
+    from spdq.data.emoji import load_emoji
+
+    maker = _maker(extractor)
+    pictures = target.out.with_name(f"{target.out.stem}-pictures")
+    is_new = not pictures.exists()
+    try:
+        with progress_bar(BAR, quiet) as progress:
+            made = target.settle(lambda kind, seed: load_emoji(pictures, maker, progress, kind, seed))
+        target.save(made)
+    except BaseException:
+        if is_new:
+            shutil.rmtree(pictures, ignore_errors=True)
+        raise
+
+
+@import_.command()
+@source_argument
+@into_target
+@click.option(
+    "--features",
+    type=click.Choice(["sift", "cnn"]),
+    default="sift",
+    help="sift: raw_features.mat; cnn: wiki_cnn.mat.",
+)
+def wikipedia(target: Target, source: Path, features: Any) -> None:
+    """Wikipedia featured articles: the published features in the folder SOURCE."""
+    from spdq.data.wikipedia import load_wikipedia
+
+    target.save(target.settle(lambda kind, seed: load_wikipedia(source, features, kind, seed)))
+
+
+@import_.command()
+@source_argument
+@into_target
+@click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER)
+@quiet_option
+def mirflickr(target: Target, source: Path, extractor: str, quiet: bool) -> None:
+    """MIRFlickr-25K in its original folders under SOURCE; the photos stay where they are."""
+    from spdq.data.mirflickr import load_mirflickr
+
+    maker = _maker(extractor)
+    with progress_bar(BAR, quiet) as progress:
+        made = target.settle(lambda kind, seed: load_mirflickr(source, maker, progress, kind, seed))
+    target.save(made)
+
+
+@import_.command()
+@source_argument
+@into_target
+@click.option(
+    "--concepts",
+    type=click.Choice(["10", "21", "81"]),
+    default="10",
+    help="10: TC10, the most frequent; 21: TC21; 81: all.",
+)
+@click.option(
+    "--features",
+    type=click.Choice(["bow", "lowlevel"]),
+    show_default="bow",
+    help="Published image features: bow: 500 counts of visual words; lowlevel: colours, edges, texture.",
+)
+@click.option("--extractor", metavar="SPEC", help="Maker of features of the photos in SOURCE/Flickr instead.")
+@quiet_option
+def nuswide(
+    target: Target, source: Path, concepts: str, features: Any, extractor: str | None, quiet: bool
+) -> None:
+    """NUS-WIDE in its original text files under SOURCE."""
+    from spdq.data.nuswide import load_nuswide
+    from spdq.errors import UsageError
+
+    if features is not None and extractor is not None:
+        raise UsageError("--features and --extractor exclude each other: choose one")
+    image: Any = features or "bow" if extractor is None else _maker(extractor)
+    with progress_bar(BAR, quiet) as progress:
+        made = target.settle(
+            lambda kind, seed: load_nuswide(source, image, int(concepts), progress, kind, seed)
+        )
+    target.save(made)
+
+
+@import_.command()
+@source_argument
+@into_target
+@click.option(
+    "--extractor", metavar="SPEC", help="Maker of the image features, for a release with pixels or pictures."
+)
+@quiet_option
+def matlab(target: Target, source: Path, extractor: str | None, quiet: bool) -> None:
+    """A release of hashing research in MATLAB files: the folder SOURCE, or the file.
+
+    FLICKR-25K.mat; mirflickr25k-*all.mat; nus-wide-tc10-*all.mat and nus-wide-tc21-*all.mat; imgList.mat,
+    tagList.mat, labelList.mat; index.mat, caption.mat, label.mat; mir_cnn.mat and its like; iapr-tc12-rand.mat.
+    """
+    from spdq.data.matlab_items import Request
+    from spdq.data.matlab_releases import find_release
+
+    maker = None if extractor is None else _maker(extractor)
+    release = find_release(source)
+    with progress_bar(BAR, quiet) as progress:
+        made = target.settle(lambda kind, seed: release.load(Request(maker, progress, kind, seed)))
+    target.save(made, release.describe())
+
+
+@import_.command()
+@source_argument
+@into_target
+def pascal(target: Target, source: Path) -> None:
+    """Pascal Sentence: the features that DSCMR published, in the folder SOURCE."""
+    from spdq.data.pascal import load_pascal
+
+    target.save(target.settle(lambda kind, seed: load_pascal(source, kind, seed)))
+
+
+@import_.command()
+@click.argument("source", metavar="DATASET.json", type=PATH)
+@click.argument("pictures", type=PATH)
+@into_target
+@click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER)
+@click.option("--join-val", is_flag=True, help="Train on the photos of val, too; else they are left out.")
+@quiet_option
+def karpathy(
+    target: Target, source: Path, pictures: Path, extractor: str, join_val: bool, quiet: bool
+) -> None:
+    """Flickr8k, Flickr30k or COCO: Karpathy's DATASET.json, and the folder PICTURES of the photos it names."""
+    from spdq.data.karpathy import load_karpathy
+
+    maker = _maker(extractor)
+    with progress_bar(BAR, quiet) as progress:
+        made = target.settle(
+            lambda kind, seed: load_karpathy(source, pictures, maker, progress, kind, seed, join_val=join_val)
+        )
+    target.save(made)
+
+
+@import_.command()
+@source_argument
+@into_target
+@click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER)
+@quiet_option
+def folder(target: Target, source: Path, extractor: str, quiet: bool) -> None:
+    """Pictures in the folder SOURCE, named with texts and labels in its metadata.jsonl or metadata.csv."""
+    from spdq.data.folder import load_folder
+
+    maker = _maker(extractor)
+    with progress_bar(BAR, quiet) as progress:
+        made = target.settle(lambda kind, seed: load_folder(source, maker, progress, kind, seed))
+    target.save(made)
