@@ -12,6 +12,7 @@ from spdq.models.spdq import SPDQModel, branches
 from spdq.quantizers.additive import AdditiveQuantizer
 from spdq.quantizers.codebooks import Codebooks
 from spdq.training.alternation import LabelRows
+from spdq.training.recipes import TrainingRecipe
 from spdq.training.rows import TrainingRows
 
 Floats = NDArray[np.float32]
@@ -19,13 +20,15 @@ Floats = NDArray[np.float32]
 MAX_FIT_ROWS = 20_000
 FEW_FIT_ROWS = 4_000
 MIXES = 8_000
+TEXT_VIEWS = 5
+"""Units of each picture with random parts of its text: more words to learn codes from than it has items."""
 
 
 def fit_codebooks(model: SPDQModel, data: TrainingRows, bits: int, seed: int) -> Codebooks:
     """Additive codebooks of ``bits`` for a trained network and its space.
 
     The predictive space's are fitted on label-free vectors of training images, texts, units and, where texts have
-    several lines, units with a single line: what is indexed later comes in all these forms. The paper's are fitted on
+    several lines, units with parts of them: what is indexed later comes in all these forms. The paper's are fitted on
     Z L (equation 7), one row for each distinct label row, weighted by how often it occurs; their training error is
     that of the label-free vectors, too, which are what will be coded.
     """
@@ -47,10 +50,9 @@ def fit_vectors(model: SPDQModel, data: TrainingRows, seed: int) -> Floats:
     text = _embed(model, "text", data.text[rows].numpy())
     parts = [image, text, model.space.units(image, text)]
     if data.has_lines:
-        counts = np.diff(data.line_starts)[rows]
-        for chosen in (np.zeros(len(rows), np.int64), random.integers(counts)):
-            line = _embed(model, "text", data.lines[data.line_starts[rows] + chosen].numpy())
-            parts.append(model.space.units(image, line))
+        recipe = TrainingRecipe(**model.training["recipe"])
+        views = [data.first_lines(rows), *(data.text_views(rows, recipe, random) for _ in range(TEXT_VIEWS))]
+        parts += [model.space.units(image, _embed(model, "text", view.numpy())) for view in views]
     vectors = np.concatenate(parts)
     if len(vectors) > MAX_FIT_ROWS:
         vectors = vectors[np.sort(random.choice(len(vectors), MAX_FIT_ROWS, replace=False))]

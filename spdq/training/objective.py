@@ -1,6 +1,8 @@
-"""What one batch costs: the terms of equation (9), and the contrastive term of the default recipe."""
+"""What one batch costs: the terms of equation (9), and the default recipe's contrastive term and teacher."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,11 +13,12 @@ from spdq.losses.alignment import alignment_terms
 from spdq.losses.classification import label_set_terms
 from spdq.losses.contrastive import contrastive_terms
 from spdq.losses.mean_embedding import class_mean_distances, class_pairs
-from spdq.models.spaces import UNIT_IMAGE_WEIGHT
-from spdq.networks.spdq import SPDQNetwork, TowerOutput
+from spdq.models.spaces import UNIT_IMAGE_WEIGHT, Modality
+from spdq.networks.spdq import SPDQNetwork, Tower, TowerOutput
 from spdq.training.alternation import Alignment
 from spdq.training.recipes import TrainingRecipe
 from spdq.training.rows import Rows, TrainingRows
+from spdq.training.teacher import Lessons
 
 TRAINING_UNIT_IMAGE_WEIGHT = 2 * UNIT_IMAGE_WEIGHT
 """The picture counts for more in training units than in stored ones, or the text alone would be learned."""
@@ -27,12 +30,14 @@ def batch_terms(
     rows: Rows,
     recipe: TrainingRecipe,
     alignment: Alignment | None,
+    lessons: Mapping[Modality, Lessons],
     random: np.random.Generator,
 ) -> dict[str, Tensor]:
     """Weighted terms of the objective, scalars by name; their sum is what is minimised.
 
     Means stand where the paper sums: over items, over the classes present in the batch (else many classes swamp the
-    other terms). ``alignment`` None leaves O_q out, as in the first epoch when there is none yet.
+    other terms). ``alignment`` None leaves O_q out, as in the first epoch when there is none yet. ``lessons`` are the
+    teacher's, where the recipe has one.
     """
     image = network.image(data.image[rows])
     views = 2 if data.has_lines else 1
@@ -48,6 +53,8 @@ def batch_terms(
             for output in (image, *texts)
         ]
         terms["classification"] = recipe.classification * torch.stack(each).sum()
+    if recipe.distillation:
+        terms["distillation"] = recipe.distillation * _distillation(network, data, lessons, recipe, random)
     if recipe.mean_embedding:
         pairs = class_pairs(labels)
         if pairs.classes:
@@ -73,3 +80,20 @@ def _contrastive(network: SPDQNetwork, image: TowerOutput, texts: list[TowerOutp
         unit = functional.normalize(TRAINING_UNIT_IMAGE_WEIGHT * picture + names[1], dim=1)
         pairs += [(names[0], names[1]), (names[0], unit)]
     return torch.stack([contrastive_terms(x, y, network.log_scale).mean() for x, y in pairs]).sum()
+
+
+def _distillation(
+    network: SPDQNetwork,
+    data: TrainingRows,
+    lessons: Mapping[Modality, Lessons],
+    recipe: TrainingRecipe,
+    random: np.random.Generator,
+) -> Tensor:
+    """Cross-entropy of both towers' posteriors with the teacher's, on mixes of training inputs."""
+    terms = []
+    towers: dict[Modality, Tower] = {"image": network.image, "text": network.text}
+    for modality, tower in towers.items():
+        inputs, posteriors = lessons[modality].draw(recipe.lesson_batch, recipe.lesson_noise, random)
+        each = label_set_terms(tower(inputs).logits, posteriors, data.label_sets, 0.0)
+        terms.append(each.sum(dim=0).mean())
+    return torch.stack(terms).sum()

@@ -38,6 +38,12 @@ class TrainingRecipe:
     label_smoothing: float = 0.0
     contrastive: float = 0.0
     """Weight of the contrastive term; not in the paper."""
+    distillation: float = 0.0
+    """Weight of what the teacher says of mixes of training rows; not in the paper."""
+    lesson_batch: int = 256
+    """Mixes a modality and step."""
+    lesson_noise: float = 0.3
+    """Noise on a mix, relative to the deviation of the inputs' columns."""
     alignment: float = 0.0
     """lambda, weight of the quantization objective O_q (equation 9)."""
     quantization: float = 1.0
@@ -61,14 +67,15 @@ RECIPES: dict[str, TrainingRecipe] = {
     "default": TrainingRecipe(
         name="default",
         hidden=1024,
+        shared=64,
         direct_text=True,
-        input_dropout=0.2,
-        dropout=0.4,
+        input_dropout=0.1,
+        dropout=0.3,
         weight_decay=0.05,
         mean_embedding=0.0,
-        classification=2.0,
         label_smoothing=0.05,
-        contrastive=0.3,
+        contrastive=0.5,
+        distillation=2.0,
     ),
     "paper": TrainingRecipe(name="paper", hidden=512, learning_rate=2e-3, alignment=0.001),
 }

@@ -16,11 +16,10 @@ from torch import Tensor
 from spdq import __version__
 from spdq.data.dataset import Dataset
 from spdq.errors import IncompatibleError, StorageError, UsageError
-from spdq.evaluation import evaluate_labels
 from spdq.features.registry import image_extractor
 from spdq.models.config import SPDQConfig
 from spdq.models.inputs import Columns, KernelBasis
-from spdq.models.spaces import AlignedSpace, PredictiveSpace, Space
+from spdq.models.spaces import AlignedSpace, Modality, PredictiveSpace, Space
 from spdq.models.spdq import SPDQModel, branches
 from spdq.networks.spdq import SPDQNetwork
 from spdq.quantizers.codebooks import Codebooks
@@ -32,6 +31,8 @@ from spdq.training.objective import batch_terms
 from spdq.training.provenance import training_digest
 from spdq.training.recipes import TrainingRecipe, training_recipe
 from spdq.training.rows import TrainingRows, batch_rows, training_rows
+from spdq.training.teacher import Lessons, make_lessons
+from spdq.training.validation import validation_figures
 
 BITS = (16, 32, 64, 128)
 CHECK_EVERY = 50
@@ -40,8 +41,6 @@ MAY_STOP_AFTER = 0.6
 """Share of the steps before which a run never stops early: the learning rate is still high until then."""
 PATIENCE = 4
 """Validations without a new best before a run stops."""
-VALIDATION_INSTANCE_WEIGHT = 0.3
-"""Between the weights that models are given for queries: validation is to watch both parts of the vector."""
 WARM_UP = 0.3
 MAX_GRADIENT = 5.0
 FINAL_TURNS = 10
@@ -172,6 +171,7 @@ class _Run:
         )
         self.step = 0
         self.alignment: Alignment | None = None
+        self.lessons: dict[Modality, Lessons] = make_lessons(data, seed) if recipe.distillation else {}
         self.label_rows = LabelRows.of(data.labels[data.train].numpy())
         self.best: _Best | None = None
         self.directory: Path | None = None
@@ -227,7 +227,7 @@ class _Run:
         whole_classes = bool(self.recipe.contrastive) and self.step % 2 == 1
         rows = batch_rows(self.data, self.recipe.batch, whole_classes, random)
         self.network.train()
-        terms = batch_terms(self.network, self.data, rows, self.recipe, self.alignment, random)
+        terms = batch_terms(self.network, self.data, rows, self.recipe, self.alignment, self.lessons, random)
         self.optimizer.zero_grad()
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
@@ -306,33 +306,6 @@ def one_cycle(place: float) -> float:
     if place < WARM_UP:
         return 0.04 + 0.96 * (1 - math.cos(math.pi * place / WARM_UP)) / 2
     return (1 + math.cos(math.pi * (place - WARM_UP) / (1 - WARM_UP))) / 2
-
-
-def validation_figures(network: SPDQNetwork, data: TrainingRows) -> dict[str, float]:
-    """map@all of the validation rows as queries among the training rows, by posteriors and shared space, both ways."""
-    network.eval()
-    space = PredictiveSpace(data.label_sets, network.image.shared.out_features)
-    labels = data.labels.numpy().astype(np.uint8)
-
-    def embed(modality: str, inputs: Tensor) -> np.ndarray:
-        tower = network.image if modality == "image" else network.text
-        shared, logits = branches(tower, inputs.numpy())
-        return space.vectors("image" if modality == "image" else "text", shared, logits)
-
-    figures = {}
-    weights = space.query_weights(VALIDATION_INSTANCE_WEIGHT)
-    for name, query, database in (
-        ("map@all i2t", embed("image", data.image[data.validation]), embed("text", data.text[data.train])),
-        (
-            "map@all t2i",
-            embed("text", data.first_lines(data.validation)),
-            embed("image", data.image[data.train]),
-        ),
-    ):
-        distances = -((query * weights) @ database.T)
-        (figure,) = evaluate_labels(distances, labels[data.validation], labels[data.train], ["map@all"])
-        figures[name] = figure.value
-    return figures
 
 
 def _assemble(run: _Run, dataset: Dataset) -> SPDQModel:

@@ -5,7 +5,7 @@ import pytest
 from oracles_training import QUICK
 
 from spdq.training import codebooks
-from spdq.training.codebooks import fit_codebooks, fit_vectors
+from spdq.training.codebooks import TEXT_VIEWS, fit_codebooks, fit_vectors
 from spdq.training.rows import training_rows
 
 
@@ -19,27 +19,28 @@ def test_fitted_on_all_forms_of_the_training_rows(data, trained):
     np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-5)
 
 
-def test_texts_of_lines_add_units_of_one_line(data, trained):
+def test_texts_of_lines_add_units_with_parts_of_them(data, trained):
     model = trained(text="raw").model
     dataset = data("raw")
     train = dataset.split.train
+    kinds = 3 + 1 + TEXT_VIEWS
     vectors = fit_vectors(model, training_rows(dataset, QUICK["default"], 0), 0)
-    vectors = vectors[: 5 * len(train)].reshape(5, len(train), -1)
+    vectors = vectors[: kinds * len(train)].reshape(kinds, len(train), -1)
     images = dataset.image_features[train]
 
     def units(texts):
         return model.embed_unit(images, model.text_features(texts))
 
-    names = units([dataset.texts[row].split("\n")[0] for row in train])
-    np.testing.assert_allclose(vectors[3], names, atol=1e-5)
-    longest = max(len(dataset.texts[row].split("\n")) for row in train)
-    lines = [
-        units([(dataset.texts[row].split("\n") * longest)[place] for row in train])
-        for place in range(longest)
-    ]
-    gaps = np.min([np.abs(vectors[4] - line).max(axis=1) for line in lines], axis=0)
-    assert gaps.max() < 1e-4
-    assert np.abs(vectors[4] - vectors[3]).max() > 0.01
+    lines = [dataset.texts[row].split("\n") for row in train]
+    np.testing.assert_allclose(vectors[3], units([item[0] for item in lines]), atol=1e-5)
+    longest = max(map(len, lines))
+    single = [units([(item * longest)[place] for item in lines]) for place in range(longest)]
+    for view in vectors[4:]:
+        gaps = np.min([np.abs(view - line).max(axis=1) for line in single], axis=0)
+        # Some are one line, as in training; others several.
+        assert gaps.min() < 1e-4
+        assert gaps.max() > 1e-3
+    assert np.abs(vectors[4] - vectors[5]).max() > 0.01
 
 
 def test_few_vectors_are_joined_by_mixes_of_their_labels(data, trained, monkeypatch):
