@@ -47,33 +47,46 @@ class KernelRidge:
 def fit_kernel_ridge(
     rows: Floats, targets: Matrix, seed: int, exact_rows: int = EXACT_ROWS, landmarks: int = LANDMARKS
 ) -> KernelRidge:
-    """Regress targets (n, c) float64 on inputs (n, d) float32 with every width and ridge, and keep the best.
+    """Regress targets (n, c) float64 on inputs (n, d) float32 with every width and ridge and keep the best.
 
-    One eigendecomposition a width serves all ridges. Of equal errors the first is kept.
+    The kernel is exact up to ``exact_rows`` rows, else that of ``landmarks`` of them. One eigendecomposition a width
+    serves all ridges. Of equal errors the first is kept.
     """
+    chosen = None if len(rows) <= exact_rows else landmarks
     mean = targets.mean(axis=0)
     centred = targets - mean
     inputs = rows.astype(np.float64)
     scale = typical_distance(inputs, seed)
-    fits = []
+    candidates = []
     for width in WIDTHS:
-        if len(rows) <= exact_rows:
-            features = _exact_kernel(inputs, width / scale)
-            values, vectors = eigh(features(rows), check_finite=False, driver="evd")
-            values, basis = np.maximum(values, 0), vectors
-            coefficients = vectors.T @ centred
-        else:
-            features = _landmark_kernel(inputs, width / scale, landmarks, seed)
-            mapped = features(rows)
-            values, vectors = eigh(mapped.T @ mapped, check_finite=False, driver="evd")
-            kept = values > values[-1] * 1e-12
-            values, vectors = values[kept], vectors[:, kept]
-            basis = mapped @ (vectors / np.sqrt(values))
-            coefficients = np.sqrt(values)[:, None] * (basis.T @ centred)
-        ridge, error = _best_ridge(basis, values, centred)
-        weights = vectors @ (coefficients / (values + ridge)[:, None])
-        fits.append(KernelRidge(features, weights, mean, width, ridge, error))
-    return min(fits, key=lambda fit: fit.error)
+        features = _features(inputs, width / scale, chosen, seed)
+        basis, values, back = _decomposed(features(rows), chosen is None)
+        for ridge in RIDGES:
+            error = leave_one_out_error(basis, values, centred, ridge)
+            weights = back @ ((basis.T @ centred) / (values + ridge)[:, None])
+            candidates.append(KernelRidge(features, weights, mean, width, ridge, error))
+    return min(candidates, key=lambda candidate: candidate.error)
+
+
+def _features(inputs: Matrix, gamma: float, landmarks: int | None, seed: int) -> Callable[[Floats], Matrix]:
+    """What rows are compared by: their kernel with all inputs (n, d), or approximate coordinates in its space."""
+    if landmarks is None:
+        return lambda rows: rbf_kernel(rows.astype(np.float64), inputs, gamma=gamma)
+    approximation = Nystroem(gamma=gamma, n_components=landmarks, random_state=seed % (1 << 32)).fit(inputs)
+    return lambda rows: approximation.transform(rows.astype(np.float64))
+
+
+def _decomposed(features: Matrix, is_kernel: bool) -> tuple[Matrix, Matrix, Matrix]:
+    """Eigenvectors ``basis`` (n, r) and eigenvalues (r,) of the training items' kernel matrix, and the matrix ``back``.
+
+    With targets y the weights of the features are ``back @ (basis' y / (values + ridge))``.
+    """
+    values, vectors = eigh(features if is_kernel else features.T @ features, driver="evd", check_finite=False)
+    if is_kernel:
+        return vectors, np.maximum(values, 0), vectors
+    kept = values > values[-1] * 1e-12
+    roots, vectors = np.sqrt(values[kept]), vectors[:, kept]
+    return features @ (vectors / roots), values[kept], vectors * roots
 
 
 def leave_one_out_error(basis: Matrix, values: Matrix, targets: Matrix, ridge: float) -> float:
@@ -97,27 +110,3 @@ def typical_distance(inputs: Matrix, seed: int) -> float:
         return 1.0
     distances = euclidean_distances(some, squared=True)
     return float(np.median(distances[np.triu_indices(len(some), 1)])) or 1.0
-
-
-def _best_ridge(basis: Matrix, values: Matrix, targets: Matrix) -> tuple[float, float]:
-    errors = [leave_one_out_error(basis, values, targets, ridge) for ridge in RIDGES]
-    best = int(np.argmin(errors))
-    return RIDGES[best], errors[best]
-
-
-def _exact_kernel(inputs: Matrix, gamma: float) -> Callable[[Floats], Matrix]:
-    def features(rows: Floats) -> Matrix:
-        kernel: Matrix = rbf_kernel(rows.astype(np.float64), inputs, gamma=gamma)
-        return kernel
-
-    return features
-
-
-def _landmark_kernel(inputs: Matrix, gamma: float, landmarks: int, seed: int) -> Callable[[Floats], Matrix]:
-    approximation = Nystroem(gamma=gamma, n_components=landmarks, random_state=seed % (1 << 32)).fit(inputs)
-
-    def features(rows: Floats) -> Matrix:
-        mapped: Matrix = approximation.transform(rows.astype(np.float64))
-        return mapped
-
-    return features

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from oracles_baselines_factorisation import left_out_error
+from sklearn.kernel_approximation import Nystroem
 from sklearn.kernel_ridge import KernelRidge as PlainKernelRidge
+from sklearn.linear_model import Ridge
 
 from spdq.training import kernel_ridge
 from spdq.training.kernel_ridge import RIDGES, WIDTHS, fit_kernel_ridge, leave_one_out_error, typical_distance
@@ -102,3 +105,26 @@ def test_the_same_seed_gives_the_same_regression(monkeypatch):
     np.testing.assert_array_equal(first, second)
     assert (first != other).any()
     assert kernel_ridge.EXACT_ROWS > kernel_ridge.LANDMARKS
+
+
+def test_landmarks_give_the_ridge_regression_of_their_features():
+    rows, labels = made()
+    new = np.random.default_rng(1).standard_normal((9, 5)).astype(np.float32)
+    found = fit_kernel_ridge(rows, labels, 3, exact_rows=10, landmarks=15)
+    features = Nystroem(
+        gamma=found.width / typical_distance(rows.astype(float), 3), n_components=15, random_state=3
+    ).fit(rows.astype(float))
+    mapped = features.transform(rows.astype(float))
+    mean = labels.mean(axis=0)
+    twin = Ridge(alpha=found.ridge, fit_intercept=False).fit(mapped, labels - mean)
+    expected = np.clip(twin.predict(features.transform(new.astype(float))) + mean, 0, 1)
+    np.testing.assert_allclose(found(new), expected, atol=1e-5)
+    assert found.error == pytest.approx(left_out_error(mapped @ mapped.T, labels - mean, found.ridge))
+
+
+def test_typical_distance():
+    rows = np.array([[0.0], [1.0], [3.0]])
+    assert typical_distance(rows, 0) == 4
+    assert typical_distance(np.ones((5, 2)), 0) == 1
+    many = np.random.default_rng(0).standard_normal((2100, 3))
+    assert typical_distance(many, 0) == pytest.approx(typical_distance(many[:2000], 0), rel=0.05)
