@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 INSTALLED := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check speed faults wheel clean
+.PHONY: help demo test lint types check speed faults retrieval wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -42,6 +42,17 @@ speed: $(VENV)/dev.stamp ## race the search against Faiss, up to 10M rows: 20 mi
 faults: $(VENV)/dev.stamp ## break indexes in every way, at full length: a quarter of an hour, as root; bench-out/faults
 	@mkdir -p bench-out/faults
 	SPDQ_FAULTS=full SPDQ_FAULTS_OUT=$(CURDIR)/bench-out/faults $(BIN)/python -m pytest -q tests/faults
+
+retrieval: $(VENV)/dev.stamp ## judge all methods on emoji and the sets of SPDQ_DATA: hours, goes on where it was; bench-out/retrieval
+	@test -n "$(SPDQ_DATA)" || { echo "set SPDQ_DATA=FOLDER (data/README.md says what lies there)" >&2; exit 1; }
+	@mkdir -p bench-out/retrieval
+	@cd bench-out && set -e; spdq="$(CURDIR)/$(BIN)/spdq"; for made in \
+		"emoji emoji.h5" \
+		"wikipedia $(SPDQ_DATA)/wikipedia wikipedia.h5" \
+		"wikipedia --features cnn $(SPDQ_DATA)/wikipedia wikipedia_cnn.h5" \
+		"mirflickr $(SPDQ_DATA)/mirflickr1k mirflickr.h5"; do \
+		test -e "$${made##* }" || "$$spdq" dataset import $$made; done
+	cd bench-out && $(CURDIR)/$(BIN)/spdq bench retrieval emoji.h5 wikipedia.h5 wikipedia_cnn.h5 mirflickr.h5 --out retrieval
 
 wheel: $(BIN)/python ## build dist/spdq-*.whl
 	rm -rf build dist *.egg-info

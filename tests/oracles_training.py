@@ -141,7 +141,9 @@ def classification(logits, labels, sets, smoothing):
                 wanted = (1 - smoothing) * target + smoothing / len(target)
                 total -= sum(w * (x - _log_sum(part)) for w, x in zip(wanted, part, strict=True))
             else:
-                total += sum(math.log1p(math.exp(x)) - x * float(y) for x, y in zip(part, target, strict=True))
+                total += sum(
+                    math.log1p(math.exp(x)) - x * float(y) for x, y in zip(part, target, strict=True)
+                )
     return total / len(logits)
 
 

@@ -16,6 +16,7 @@ from spdq.errors import DataError, IncompatibleError
 from spdq.evaluation import Figure, chance, evaluate_instances, evaluate_labels
 from spdq.models.model import Features, Model
 from spdq.models.spdq import SPDQModel
+from spdq.quantizers.codebooks import Codebooks
 from spdq.training.provenance import training_digest
 
 Direction = Literal["i2t", "t2i", "t2u", "i2u"]
@@ -217,16 +218,21 @@ def _label_codes(model: Model, dataset: Dataset, rows: NDArray[np.int64]) -> NDA
     return model.encode_labels(dataset.labels[rows])
 
 
+def code_distances(
+    codebooks: Codebooks, queries: NDArray[np.float32], codes: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Asymmetric distances (nq, n) of query vectors (nq, dim) to codes (n, M), smaller = closer.
+
+    The very sums the index ranks by, so its ties are ties here.
+    """
+    tables = codebooks.lookup_tables(queries, "ip")
+    sums = tables[:, 0, codes[:, 0]]
+    for m in range(1, codes.shape[1]):
+        sums += tables[:, m, codes[:, m]]
+    return sums
+
+
 def _code_distances(
     model: Model, queries: NDArray[np.float32], codes: NDArray[np.uint8]
 ) -> Callable[[slice], NDArray[np.float32]]:
-    """Asymmetric distances to the items' codes, the very sums the index ranks by (so ties are its ties)."""
-
-    def distances(rows: slice) -> NDArray[np.float32]:
-        tables = model.codebooks.lookup_tables(queries[rows], "ip")
-        sums = tables[:, 0, codes[:, 0]]
-        for m in range(1, codes.shape[1]):
-            sums += tables[:, m, codes[:, m]]
-        return sums
-
-    return distances
+    return lambda rows: code_distances(model.codebooks, queries[rows], codes)

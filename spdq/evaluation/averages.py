@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,14 @@ class Score(NamedTuple):
 
 
 LEFT_OUT = Score(0.0, 0.0, 0.0, 0.0)
+
+
+def each_query(scores: Sequence[Score]) -> tuple[float, ...]:
+    """Expected score of each query over the orders in which it counts, NaN where it counts in none.
+
+    Their mean without NaN is the figure, but for ``map@R/skip`` where ties decide whether a query counts.
+    """
+    return tuple(score.value / score.counted if score.counted else math.nan for score in scores)
 
 
 def average(scores: Sequence[Score]) -> Spread:

@@ -10,13 +10,15 @@ import numpy.typing as npt
 
 from spdq.errors import DataError, UsageError
 from spdq.evaluation import average_precision, hits, ndcg
-from spdq.evaluation.averages import Score, average
+from spdq.evaluation.averages import Score, average, each_query
 from spdq.evaluation.blocks import Array, Distances, Progress, check_matrix, distance_blocks
 from spdq.evaluation.figures import CurvePoint, Figure, Spread
-from spdq.evaluation.protocols import INSTANCE, Protocols, parse_protocols
+from spdq.evaluation.protocols import INSTANCE, Protocol, Protocols, parse_protocols
 from spdq.evaluation.ties import TiedRanking, rank
 
-SCORES: dict[str, Callable[[TiedRanking, int], Score]] = {
+Scoring = Callable[[TiedRanking, int], Score]
+
+SCORES: dict[str, Scoring] = {
     "map@R": average_precision.in_top,
     "map@R/skip": average_precision.in_top_or_skip,
     "map@all": average_precision.over_all,
@@ -35,6 +37,7 @@ def evaluate_ranking(
     *,
     block: int = 256,
     progress: Progress = None,
+    each: bool = False,
 ) -> list[Figure]:
     """Judge rankings where the relevance of every item to every query is known.
 
@@ -49,6 +52,8 @@ def evaluate_ranking(
         Queries held in memory at a time.
     progress
         Called with (queries done, queries).
+    each
+        Whether the figures shall hold the score of every query, too.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def evaluate_ranking(
     check_matrix("relevant", relevant)
     if relevant.dtype.kind in "if" and not np.all((relevant >= 0) & (relevant < np.inf)):
         raise DataError("relevant: expected gains >= 0, found a negative or non-finite one")
-    return _judge(distances, lambda rows: relevant[rows], relevant.shape, protocols, block, progress)
+    return _judge(distances, lambda rows: relevant[rows], relevant.shape, protocols, block, progress, each)
 
 
 def evaluate_labels(
@@ -75,6 +80,7 @@ def evaluate_labels(
     *,
     block: int = 256,
     progress: Progress = None,
+    each: bool = False,
 ) -> list[Figure]:
     """Judge rankings where an item is relevant to a query when they share at least one label.
 
@@ -84,7 +90,7 @@ def evaluate_labels(
     ----------
     query_labels : (queries, c) bool or integer multi-hot; a row of zeros has no relevant item
     database_labels : (items, c) bool or integer multi-hot
-    distances, protocols, block, progress, returns
+    distances, protocols, block, progress, each, returns
         As :func:`evaluate_ranking`.
 
     Raises
@@ -108,7 +114,7 @@ def evaluate_labels(
         return shared
 
     shape = len(query_labels), len(database_labels)
-    return _judge(distances, relevance, shape, protocols, block, progress)
+    return _judge(distances, relevance, shape, protocols, block, progress, each)
 
 
 def chance(protocols: Protocols, query_labels: Array, database_labels: Array) -> list[Figure]:
@@ -124,13 +130,15 @@ def _judge(
     protocols: Protocols,
     block: int,
     progress: Progress,
+    each: bool,
 ) -> list[Figure]:
     parsed = parse_protocols(protocols)
     for protocol in parsed:
         if protocol.row == INSTANCE:
             raise UsageError(f"{protocol} needs to know each query's own item: use evaluate_instances")
     n_queries, n_items = shape
-    scores: list[list[Score]] = [[] for _ in parsed]
+    # Several protocols may share their score: pr-curve's is that of map@all.
+    columns: dict[tuple[Scoring, int], list[Score]] = {_scoring(protocol): [] for protocol in parsed}
     ranks = hits.curve_ranks(n_items if n_queries else 0)
     curve = np.zeros((2, 3, len(ranks)))
     with_curve = any(protocol.row == "pr-curve" for protocol in parsed)
@@ -139,22 +147,30 @@ def _judge(
         for row_distances, row_gains in zip(found, relevance(rows), strict=True):
             ranking = rank(row_distances, row_gains)
             empty += ranking.relevant == 0
-            for protocol, column in zip(parsed, scores, strict=True):
-                column.append(SCORES[protocol.row](ranking, protocol.cut or 0))
+            for (score, cut), column in columns.items():
+                column.append(score(ranking, cut))
             if with_curve:
                 curve += hits.curve(ranking, ranks)
     points = _points(ranks, curve / max(n_queries, 1))
-    return [
-        Figure(
-            protocol.name,
-            *average(column),
-            queries=n_queries,
-            skipped=float(n_queries - sum(score.counted for score in column)),
-            empty=empty,
-            points=points if protocol.row == "pr-curve" else (),
+    figures = []
+    for protocol in parsed:
+        column = columns[_scoring(protocol)]
+        figures.append(
+            Figure(
+                protocol.name,
+                *average(column),
+                queries=n_queries,
+                skipped=float(n_queries - sum(score.counted for score in column)),
+                empty=empty,
+                points=points if protocol.row == "pr-curve" else (),
+                each=each_query(column) if each else (),
+            )
         )
-        for protocol, column in zip(parsed, scores, strict=True)
-    ]
+    return figures
+
+
+def _scoring(protocol: Protocol) -> tuple[Scoring, int]:
+    return SCORES[protocol.row], protocol.cut or 0
 
 
 def _points(ranks: npt.NDArray[np.int64], curve: npt.NDArray[Any]) -> tuple[CurvePoint, ...]:

@@ -43,6 +43,9 @@ class Figure:
         Number of queries that have no relevant item in the whole database.
     points
         The curve of ``pr-curve``, by rank; empty for all others.
+    each
+        Where asked for, the score of every query, expected over random order of tied items; NaN where the
+        query is left out.
     """
 
     protocol: str
@@ -53,6 +56,7 @@ class Figure:
     skipped: float
     empty: int
     points: tuple[CurvePoint, ...] = ()
+    each: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For ``json.dump``; NaN becomes None and a spread the list [value, lowest, highest]."""
@@ -70,6 +74,8 @@ class Figure:
                 {"rank": p.rank, "recall": list(p.recall), "precision": list(p.precision)}
                 for p in self.points
             ]
+        if self.each:
+            record["each"] = [_number(score) for score in self.each]
         return record
 
     def __str__(self) -> str:

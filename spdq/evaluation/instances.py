@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spdq.errors import DataError, UsageError
-from spdq.evaluation.averages import Score, average
+from spdq.evaluation.averages import Score, average, each_query
 from spdq.evaluation.blocks import Array, Distances, Progress, distance_blocks
 from spdq.evaluation.figures import Figure
 from spdq.evaluation.protocols import INSTANCE, Protocols, parse_protocols
@@ -18,6 +18,7 @@ def evaluate_instances(
     *,
     block: int = 256,
     progress: Progress = None,
+    each: bool = False,
 ) -> list[Figure]:
     """Judge by ``instance-recall@n``.
 
@@ -26,7 +27,7 @@ def evaluate_instances(
     Parameters
     ----------
     own_rows : (queries,) integer; the database row of each query's own item
-    distances, protocols, block, progress, returns
+    distances, protocols, block, progress, each, returns
         As :func:`spdq.evaluation.evaluate_ranking`.
 
     Raises
@@ -57,6 +58,15 @@ def evaluate_instances(
     for protocol in parsed:
         places = (protocol.cut or 0) - closer  # of those the tied items share, how many lie in the top n
         table = np.stack([np.clip(places / tied, 0, 1), places >= tied, places >= 1], axis=1)
-        spread = average([Score(*row) for row in table.tolist()])
-        figures.append(Figure(protocol.name, *spread, queries=len(own_rows), skipped=0.0, empty=0))
+        scores = [Score(*row) for row in table.tolist()]
+        figures.append(
+            Figure(
+                protocol.name,
+                *average(scores),
+                queries=len(own_rows),
+                skipped=0.0,
+                empty=0,
+                each=each_query(scores) if each else (),
+            )
+        )
     return figures

@@ -73,9 +73,10 @@ RECIPES: dict[str, TrainingRecipe] = {
         dropout=0.3,
         weight_decay=0.05,
         mean_embedding=0.0,
+        classification=2.0,
         label_smoothing=0.05,
-        contrastive=0.5,
-        distillation=2.0,
+        contrastive=1.0,
+        distillation=3.0,
     ),
     "paper": TrainingRecipe(name="paper", hidden=512, learning_rate=2e-3, alignment=0.001),
 }
