@@ -7,21 +7,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spdq.quantizers import AdditiveQuantizer
 from spdq.training.kernel_ridge import LANDMARKS, RIDGES, WIDTHS, KernelRidge, fit_kernel_ridge
 from spdq_benchmarks.baselines.contract import Floats
-from spdq_benchmarks.baselines.quantizing import QuantizingBaseline
+from spdq_benchmarks.baselines.mixing import ENOUGH_VECTORS, MIXES, MixingBaseline
 
 Matrix = NDArray[np.float64]
 
 EXACT_ROWS = 5000
 """Training pairs up to which the kernel is exact; with more it is that of random landmarks (Nystroem)."""
-ENOUGH_VECTORS = 4000
-"""Fewer vectors than these leave most words of long codes without a vector: mixes are added."""
-MIXES = 8000
 
 
-class KernelRidgeAQ(QuantizingBaseline):
+class KernelRidgeAQ(MixingBaseline):
     """RBF kernel ridge to the labels + additive quantizer: a simple method that no paper compares with.
 
     Each modality is regressed to the centred label rows (0 and 1), width and ridge chosen by the closed-form
@@ -54,23 +50,5 @@ class KernelRidgeAQ(QuantizingBaseline):
     def embed_text(self, rows: Floats) -> Floats:
         return self._text(rows)
 
-    def _fit_code(self) -> None:
-        vectors = np.concatenate([self.embed_image(self.pairs.image), self.embed_text(self.pairs.text)])
-        if len(vectors) < ENOUGH_VECTORS:
-            random = np.random.default_rng([self.seed, 1])
-            vectors = np.concatenate([vectors, convex_mixes(vectors, MIXES, random)])
-        self.codebooks = self._quantizer(vectors.shape[1]).fit(vectors).codebooks_
-
-    def _quantizer(self, dim: int) -> AdditiveQuantizer:
-        return AdditiveQuantizer(self.bits // 8, random_state=self.seed % (1 << 32))
-
     def _regress(self, rows: Floats, targets: Matrix) -> KernelRidge:
         return fit_kernel_ridge(rows, targets, self.seed, EXACT_ROWS)
-
-
-def convex_mixes(vectors: Floats, count: int, random: np.random.Generator) -> Floats:
-    """Convex combinations (count, D) float32 of three rows each of (n, D), shares uniform."""
-    shares = random.dirichlet((1.0, 1.0, 1.0), size=count).astype(np.float32)
-    chosen = vectors[random.integers(len(vectors), size=(count, 3))]
-    mixed: Floats = np.einsum("nk,nkd->nd", shares, chosen)
-    return mixed

@@ -8,10 +8,8 @@ from torch import Tensor, nn
 
 from spdq.losses.classification import label_set_terms
 from spdq.models.spaces import LabelSet
-from spdq.quantizers import AdditiveQuantizer
 from spdq.training.rows import label_sets
-from spdq_benchmarks.baselines.kernel_ridge_aq import ENOUGH_VECTORS, MIXES, convex_mixes
-from spdq_benchmarks.baselines.quantizing import QuantizingBaseline
+from spdq_benchmarks.baselines.mixing import ENOUGH_VECTORS, MIXES, MixingBaseline
 from spdq_benchmarks.baselines.towers import HIDDEN, TOWER_SETTINGS, TwoTowers, seeded, step_count, train
 
 NETWORKS = 3
@@ -66,7 +64,7 @@ class Ensemble(nn.Module):
         return (logits.softmax(dim=2) if self.exclusive else logits.sigmoid()).mean(dim=0)
 
 
-class MLPPosteriorsAQ(TwoTowers, QuantizingBaseline):
+class MLPPosteriorsAQ(TwoTowers, MixingBaseline):
     """Label posteriors of an image and of a text classifier, compared by inner product, in additive codes.
 
     Nobody's method and everybody's missing baseline: three plain MLPs a modality (one hidden layer, dropout on the
@@ -113,13 +111,3 @@ class MLPPosteriorsAQ(TwoTowers, QuantizingBaseline):
 
         train([ensemble], len(inputs), random, loss)
         return ensemble
-
-    def _fit_code(self) -> None:
-        vectors = np.concatenate([self.embed_image(self.pairs.image), self.embed_text(self.pairs.text)])
-        if len(vectors) < ENOUGH_VECTORS:
-            random = np.random.default_rng([self.seed, 4])
-            vectors = np.concatenate([vectors, convex_mixes(vectors, MIXES, random)])
-        self.codebooks = self._quantizer(vectors.shape[1]).fit(vectors).codebooks_
-
-    def _quantizer(self, dim: int) -> AdditiveQuantizer:
-        return AdditiveQuantizer(n_codebooks=self.bits // 8, random_state=self.seed % (1 << 32))

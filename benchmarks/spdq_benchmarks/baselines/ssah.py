@@ -41,9 +41,9 @@ class Semantics(NamedTuple):
 class SemanticNet(nn.Module):
     """LabNet, ImgNet or TxtNet: inputs (n, width) to semantics."""
 
-    def __init__(self, width: int, bits: int, classes: int) -> None:
+    def __init__(self, width: int, bits: int, classes: int, dropout: float = DROPOUT) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Linear(width, HIDDEN), nn.ReLU(), nn.Dropout(DROPOUT))
+        self.features = nn.Sequential(nn.Linear(width, HIDDEN), nn.ReLU(), nn.Dropout(dropout))
         self.hash = nn.Sequential(nn.Linear(HIDDEN, bits), nn.Tanh())
         self.labels = nn.Linear(HIDDEN, classes)
 
@@ -116,8 +116,9 @@ class SSAH(TwoTowers, HashingBaseline):
 
     Deviations: the pair loss is the paper's likelihood. The public code squares ``S T - log(1 + e^T)``, and scales S
     by .999; neither is reproduced. It also quantizes each network to its own signs, not to B. Pairs are those of the
-    batch, not of the batch and buffered outputs of all items. LabNet is quantized to its own signs alone: what it says
-    does not wait for its pupils. Optimizer, batch and steps are those of every deep baseline.
+    batch, not of the batch and buffered outputs of all items. LabNet has no dropout, its inputs being exact, and is
+    quantized to its own signs alone: what it says does not wait for its pupils. Optimizer, batch and steps are those
+    of every deep baseline.
     """
 
     name = "ssah"
@@ -135,9 +136,8 @@ class SSAH(TwoTowers, HashingBaseline):
         targets = torch.tensor(self.labels, dtype=torch.float32)
         similar = similarity(self.labels)
         with seeded(self.seed) as random:
-            lab_net, *nets = (
-                SemanticNet(rows.shape[1], self.bits, targets.shape[1]) for rows in (targets, *inputs)
-            )
+            lab_net = SemanticNet(targets.shape[1], self.bits, targets.shape[1], dropout=0.0)
+            nets = [SemanticNet(part.shape[1], self.bits, targets.shape[1]) for part in inputs]
             judges = discriminator(), discriminator()
             lab_descent, net_descent, judge_descent = (
                 Descent(modules, steps) for modules in ([lab_net], nets, judges)

@@ -10,7 +10,7 @@ import torch
 from made_pairs import class_pairs
 
 from spdq.errors import DataError
-from spdq_benchmarks.baselines import mlp_aq, towers
+from spdq_benchmarks.baselines import mixing, towers
 from spdq_benchmarks.baselines.contract import Pairs
 from spdq_benchmarks.baselines.djsrh import DJSRH
 from spdq_benchmarks.baselines.mlp_aq import MLPPosteriorsAQ
@@ -27,7 +27,7 @@ every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: met
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     monkeypatch.setattr(towers, "MIN_STEPS", 6)
-    monkeypatch.setattr(mlp_aq, "MIXES", 50)
+    monkeypatch.setattr(mixing, "MIXES", 50)
 
 
 def codes(method, pairs, bits=16, seed=0):

@@ -10,14 +10,14 @@ import torch
 from made_pairs import class_pairs, held_out, precision
 from oracles_baselines_deep2 import classify, posterior
 
-from spdq_benchmarks.baselines import mlp_aq, towers
+from spdq_benchmarks.baselines import mixing, towers
 from spdq_benchmarks.baselines.mlp_aq import Dropout, Ensemble, MLPPosteriorsAQ
 
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     monkeypatch.setattr(towers, "MIN_STEPS", 40)
-    monkeypatch.setattr(mlp_aq, "MIXES", 300)
+    monkeypatch.setattr(mixing, "MIXES", 300)
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
@@ -94,7 +94,7 @@ def test_codebooks_see_mixes_where_vectors_are_few(monkeypatch, enough, rows):
             seen.append(vectors)
             return self.inner.fit(vectors)
 
-    monkeypatch.setattr(mlp_aq, "ENOUGH_VECTORS", enough)
+    monkeypatch.setattr(mixing, "ENOUGH_VECTORS", enough)
     monkeypatch.setattr(MLPPosteriorsAQ, "_quantizer", lambda self, dim: Watched(quantizer(self, dim)))
     pairs = class_pairs(60, 4, 0)
     method = MLPPosteriorsAQ().fit(pairs, 8)
