@@ -17,7 +17,7 @@ INSTALLED := setup.cfg pyproject.toml constraints.txt
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp ## train on emoji, index, search; the report is demo-out/report.html
 	$(BIN)/spdq demo --out demo-out

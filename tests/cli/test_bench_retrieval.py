@@ -62,7 +62,7 @@ def test_a_failed_job_is_named_beside_the_figures_of_the_others(spdq, data, tmp_
     done = spdq("bench", "retrieval", few, data, "--method", "cca", *FEW)
     assert done.code == 1
     assert "few half cca seed 0 failed: " in done.err
-    assert "error: 1 jobs failed" in done.err.splitlines()[-1]
+    assert "error: 1 job failed" in done.err.splitlines()[-1]
     assert "### made, unseen, group:" in done.out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,17 +66,18 @@ def run_jobs(
         tell(f"{len(jobs) - len(tasks)} of {len(jobs)} jobs are on record already")
     crew = min(workers or len(os.sched_getaffinity(0)), len(tasks))
     failures, spent = [], 0.0
-    for done, outcome in enumerate(outcomes(run_task, tasks, crew), start=1):
-        spent += outcome.seconds
-        left = _duration(spent / done * (len(tasks) - done) / crew)
-        job = outcome.task.job
-        if outcome.result is None:
-            failures.append(Failure(job, outcome.error or ""))
-            tell(f"[{done}/{len(tasks)}] {job} failed: {outcome.error}")
-            continue
-        for record in outcome.result:
-            write_record(folder, record)
-        tell(f"[{done}/{len(tasks)}] {job}: {_duration(outcome.seconds)}; about {left} left")
+    with closing(outcomes(run_task, tasks, crew)) as found:
+        for done, outcome in enumerate(found, start=1):
+            spent += outcome.seconds
+            left = _duration(spent / done * (len(tasks) - done) / crew)
+            job = outcome.task.job
+            if outcome.result is None:
+                failures.append(Failure(job, outcome.error or ""))
+                tell(f"[{done}/{len(tasks)}] {job} failed: {outcome.error}")
+                continue
+            for record in outcome.result:
+                write_record(folder, record)
+            tell(f"[{done}/{len(tasks)}] {job}: {_duration(outcome.seconds)}; about {left} left")
     return failures
 
 
@@ -83,8 +85,9 @@ def check_failures(failures: Sequence[Failure]) -> None:
     """Raise FailedJobsError with the names of the jobs that failed, if there are any."""
     if failures:
         named = "; ".join(f"{failure.job}: {failure.error}" for failure in failures)
+        count = f"{len(failures)} job{'s' * (len(failures) > 1)}"
         raise FailedJobsError(
-            f"{len(failures)} jobs failed, the others are on record and a run goes on from there: {named}"
+            f"{count} failed, the others are on record and a run goes on from there: {named}"
         )
 
 

@@ -11,7 +11,7 @@ import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -46,7 +46,7 @@ class Outcome(Generic[Task, Result]):
 
 def outcomes(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
-) -> Iterator[Outcome[Task, Result]]:
+) -> Generator[Outcome[Task, Result], None, None]:
     """Call the function with every task in ``workers`` processes; outcomes as they come.
 
     Function, tasks and results are pickled; the function is imported anew in each process. Closing the iterator, or

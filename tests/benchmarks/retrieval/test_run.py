@@ -98,7 +98,7 @@ def test_a_job_that_fails_is_named_and_the_others_go_on(tmp_path):
     assert [str(failure.job) for failure in failures] == ["bad half cca seed 0"]
     assert "bad half cca seed 0 failed: " in said[0]
     assert [record["dataset"] for record in read_records(tmp_path / "out")] == ["good"]
-    with pytest.raises(FailedJobsError, match=r"1 jobs failed, .*bad half cca seed 0: .*bad.h5 has changed"):
+    with pytest.raises(FailedJobsError, match=r"1 job failed, .*bad half cca seed 0: .*bad.h5 has changed"):
         check_failures(failures)
     check_failures([])
 
