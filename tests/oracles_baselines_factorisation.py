@@ -14,14 +14,14 @@ Matrix = NDArray[np.float64]
 
 
 def cmfh_objective(views: list[Matrix], latent: Matrix, bases: list[Matrix], maps: list[Matrix]) -> float:
-    """The sum over both views, weights 1/2, mu = 100 and gamma = 0.01, entry by entry."""
+    """The sum over both views, weights 1/2, mu = 100 and gamma = 20, entry by entry."""
     total = 0.0
     for view, base, mapped in zip(views, bases, maps, strict=True):
         for row, hidden in zip(view, latent, strict=True):
             total += 0.5 * float(np.sum((row - hidden @ base) ** 2))
             total += 0.5 * 100 * float(np.sum((hidden - row @ mapped) ** 2))
         for matrix in (base, mapped, latent):
-            total += 0.5 * 0.01 * float(np.sum(matrix**2))
+            total += 0.5 * 20 * float(np.sum(matrix**2))
     return total
 
 

@@ -15,7 +15,8 @@ class HashingBaseline(Baseline):
     """Vectors (n, bits) whose signs are the bits; 0 counts as positive."""
 
     def encode(self, vectors: Floats) -> Codes:
-        return np.packbits(vectors >= 0, axis=1)
+        # The order in memory of what came may be any; the scan wants rows.
+        return np.ascontiguousarray(np.packbits(vectors >= 0, axis=1))
 
     def distances(self, queries: Floats, codes: Codes) -> NDArray[Any]:
         found, rows = hamming_scan(self.encode(queries), pack_codes(codes), len(codes), len(codes))

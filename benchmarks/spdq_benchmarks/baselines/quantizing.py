@@ -88,4 +88,4 @@ class OPQBaseline(QuantizingBaseline):
         return padded(self._text_vectors(rows), self.bits // 8)
 
     def _quantizer(self, dim: int) -> ProductQuantizer:
-        return ProductQuantizer(self.bits // 8, rotation="opq", random_state=self.seed)
+        return ProductQuantizer(self.bits // 8, rotation="opq", random_state=self.seed % (1 << 32))

@@ -42,7 +42,8 @@ class SePH(HashingBaseline):
     swaps the names of the modalities: not here.
 
     Deviations. All bits of a modality are regressed together (one L-BFGS run) and at most ``LOGISTIC_ITERATIONS``
-    iterations. The paper gives database items one code from both modalities; here each item is coded from one.
+    iterations. The paper gives database items one code from both modalities; here each item is coded from one. With no
+    more items than centres every item is a centre, and the two ways to choose them are one.
     """
 
     needs_labels: ClassVar[bool] = True

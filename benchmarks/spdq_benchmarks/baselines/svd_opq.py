@@ -29,7 +29,7 @@ class SVDOPQ(OPQBaseline):
         text = self.pairs.text.astype(np.float64)
         mean = text.mean(axis=0)
         dim = min(DIM, *text.shape)
-        _, _, axes = randomized_svd(text - mean, dim, random_state=self.seed)
+        _, _, axes = randomized_svd(text - mean, dim, random_state=self.seed % (1 << 32))
         self._text = LinearMap(mean, axes.T)
         self._image = Ridge(self.pairs.image, self._text(self.pairs.text))
         self.settings = {"dim": dim, "image_penalty": self._image.penalty}

@@ -47,8 +47,8 @@ def test_maps_are_the_best_for_the_latent_matrix():
 def test_bases_and_latent_matrix_are_the_best_for_what_they_are_made_from():
     latent, bases, _ = found(1)
     random = np.random.default_rng(0)
-    first_latent = random.random((30, 8))
-    first_maps = [random.random((7, 8)), random.random((5, 8))]
+    first_maps = [random.standard_normal((7, 8)), random.standard_normal((5, 8))]
+    first_latent = (views()[0] @ first_maps[0] + views()[1] @ first_maps[1]) / 2
 
     def by_basis(candidate):
         return oracle.cmfh_objective(views(), first_latent, [bases[0], candidate], first_maps)

@@ -40,6 +40,8 @@ def test_distances_count_bits_in_the_order_of_the_codes() -> None:
     distances = method.distances(queries, method.encode(database))
     expected = ((queries[:, None] >= 0) != (database >= 0)).sum(axis=2)
     assert np.array_equal(distances, expected)
+    in_columns = method.distances(np.asfortranarray(queries), method.encode(np.asfortranarray(database)))
+    assert np.array_equal(in_columns, expected)
     assert distances[1, 7] == 0
     assert distances[1, 9] == 24
 
