@@ -21,7 +21,9 @@ KINDS = click.Choice(["seen", "unseen", "paired"])
 
 out_argument = click.argument("out", metavar="OUT.h5", type=PATH)
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), show_default="0", help="For what is drawn at random."
+    "--seed",
+    type=click.IntRange(min=0),
+    help="For what is drawn at random.  [default: that of the split file, or 0]",
 )
 split_file_option = click.option(
     "--split-file",
@@ -78,9 +80,8 @@ _IMPORT_OPTIONS = (
         "--split",
         "kind",
         type=KINDS,
-        show_default="seen",
         help="seen: train and search all but the queries; unseen: train one half, search the other; "
-        "paired: search the queries' own items.",
+        "paired: search the queries' own items.  [default: that of the split file, or seen]",
     ),
     seed_option,
     split_file_option,

@@ -25,6 +25,7 @@ ABSENT_UNLESS_GIVEN = (
     "radius",
     "attributes",
     "codebooks",
+    "split_file",
 )
 NEEDED_BY_SOME_INPUTS = (("index build", "model_dir"), ("index export", "modality"))
 

@@ -40,7 +40,7 @@ def info(file: Path, as_json: bool) -> None:
 @click.option(
     "--kind",
     type=KINDS,
-    help="The new split, see `spdq dataset import emoji --help`; needed unless it is read from a file.",
+    help="The new split, see `spdq dataset import emoji --help`.  [default: that of the split file]",
 )
 @click.option("--train-on-queries", is_flag=True, help="Train on the queries' own items, too (paired only).")
 @click.option("--query-all", is_flag=True, help="Make every row a query, not those of the file.")

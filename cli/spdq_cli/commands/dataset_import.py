@@ -114,10 +114,14 @@ def mirflickr(target: Target, source: Path, extractor: str, quiet: bool) -> None
 @click.option(
     "--features",
     type=click.Choice(["bow", "lowlevel"]),
-    show_default="bow",
-    help="Published image features: bow: 500 counts of visual words; lowlevel: colours, edges, texture.",
+    help="Published image features: bow: 500 counts of visual words; lowlevel: colours, edges, texture.  "
+    "[default: bow]",
 )
-@click.option("--extractor", metavar="SPEC", help="Maker of features of the photos in SOURCE/Flickr instead.")
+@click.option(
+    "--extractor",
+    metavar="SPEC",
+    help="Maker of features of the photos in SOURCE/Flickr.  [default: the published features]",
+)
 @quiet_option
 def nuswide(
     target: Target, source: Path, concepts: str, features: Any, extractor: str | None, quiet: bool
@@ -140,7 +144,9 @@ def nuswide(
 @source_argument
 @into_target
 @click.option(
-    "--extractor", metavar="SPEC", help="Maker of the image features, for a release with pixels or pictures."
+    "--extractor",
+    metavar="SPEC",
+    help="Maker of the image features, for a release with pixels or pictures.  [default: the release's features]",
 )
 @quiet_option
 def matlab(target: Target, source: Path, extractor: str | None, quiet: bool) -> None:
