@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spdq_benchmarks.baselines.canonical import Centred, Doubles, LinearMap, leading_pair
-from spdq_benchmarks.baselines.contract import Floats
+from spdq_benchmarks.baselines.contract import Floats, sampled_rows
 from spdq_benchmarks.baselines.hashing import HashingBaseline
 
 Weights = NDArray[np.float32]
@@ -45,9 +45,7 @@ class CMSSH(HashingBaseline):
 
     def _fit(self) -> None:
         data = Centred.of(self.pairs)
-        chosen = np.arange(len(self.pairs))
-        if len(chosen) > MAX_ITEMS:
-            chosen = np.sort(np.random.default_rng([self.seed, 1]).choice(chosen, MAX_ITEMS, replace=False))
+        chosen = sampled_rows(len(self.pairs), MAX_ITEMS, self.seed)
         image, text = data.image[chosen], data.text[chosen]
         signed = signed_weights(self.labels[chosen])
         directions, thresholds = [], []

@@ -131,3 +131,10 @@ class Baseline(ABC):
     @abstractmethod
     def distances(self, queries: Floats, codes: Codes) -> NDArray[Any]:
         """Distances (nq, n), smaller = closer, of query vectors (nq, D) to codes (n, bits / 8) uint8."""
+
+
+def sampled_rows(n: int, most: int, seed: int) -> NDArray[np.int64]:
+    """All of ``n`` rows, or ``most`` of them drawn by the seed, ascending: for methods that are square in the items."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng([seed, 1]).choice(n, most, replace=False))

@@ -9,7 +9,7 @@ from scipy import linalg
 from sklearn.neighbors import kneighbors_graph
 
 from spdq_benchmarks.baselines.canonical import Centred, Doubles, LinearMap
-from spdq_benchmarks.baselines.contract import Floats
+from spdq_benchmarks.baselines.contract import Floats, sampled_rows
 from spdq_benchmarks.baselines.hashing import HashingBaseline, cycled
 
 MAX_ITEMS = 4000
@@ -38,9 +38,7 @@ class IMH(HashingBaseline):
 
     def _fit(self) -> None:
         data = Centred.of(self.pairs)
-        chosen = np.arange(len(self.pairs))
-        if len(chosen) > MAX_ITEMS:
-            chosen = np.sort(np.random.default_rng([self.seed, 1]).choice(chosen, MAX_ITEMS, replace=False))
+        chosen = sampled_rows(len(self.pairs), MAX_ITEMS, self.seed)
         image, text = data.image[chosen], data.text[chosen]
         regressions = [regression(rows) for rows in (image, text)]
         penalty = sum(

@@ -14,7 +14,7 @@ from made_pairs import class_pairs, held_out
 
 from spdq.errors import DataError, UsageError
 from spdq_benchmarks.baselines import towers
-from spdq_benchmarks.baselines.contract import Baseline, Codes, Floats, Pairs
+from spdq_benchmarks.baselines.contract import Baseline, Codes, Floats, Pairs, sampled_rows
 from spdq_benchmarks.baselines.hashing import HashingBaseline
 from spdq_benchmarks.baselines.quantizing import QuantizingBaseline
 from spdq_benchmarks.baselines.registry import HOMES, baseline_class
@@ -250,3 +250,11 @@ def test_pairs_that_do_not_fit(image: Floats, text: Floats, labels: Codes | None
 
 def test_number_of_pairs() -> None:
     assert len(TRAINING) == 60
+
+
+def test_sampled_rows_are_all_or_as_many_as_asked_for() -> None:
+    assert sampled_rows(4, 4, 0).tolist() == [0, 1, 2, 3]
+    few = sampled_rows(100, 7, 3)
+    assert len(set(few.tolist())) == 7
+    assert few.tolist() == sorted(few.tolist()) == sampled_rows(100, 7, 3).tolist()
+    assert few.tolist() != sampled_rows(100, 7, 4).tolist()

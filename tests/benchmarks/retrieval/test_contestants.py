@@ -8,12 +8,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from oracles_training import QUICK, made_dataset
+from oracles_training import made_dataset
 from scipy.spatial.distance import cdist
 
 from spdq.errors import DataError
 from spdq.quantizers import ProductQuantizer
-from spdq.training import codebooks, recipes
 from spdq.training.recipes import training_recipe
 from spdq.training.rows import training_rows
 from spdq.training.spdq import train_spdq, with_bits
@@ -29,13 +28,7 @@ from spdq_benchmarks.retrieval.shared_rows import shared_rows
 ROWS = np.arange(30)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codebooks, "MIXES", 100)
-        for name, recipe in QUICK.items():
-            patch.setitem(recipes.RECIPES, name, replace(recipe, min_steps=20, max_steps=20))
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

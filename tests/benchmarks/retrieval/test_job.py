@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from oracles_training import QUICK, made_dataset
+from oracles_training import made_dataset
 
 from spdq.data import make_split
 from spdq.errors import DataError
-from spdq.training import codebooks, recipes
 from spdq.training.spdq import train_spdq, with_bits
 from spdq_benchmarks.evaluation import DIRECTIONS, judge
 from spdq_benchmarks.retrieval import job as job_module
@@ -21,13 +20,7 @@ from spdq_benchmarks.retrieval.plan import plan_jobs
 PROTOCOLS = ("map@50", "map@all", "instance-recall@10")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codebooks, "MIXES", 100)
-        for name, recipe in QUICK.items():
-            patch.setitem(recipes.RECIPES, name, replace(recipe, min_steps=20, max_steps=20))
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
