@@ -100,11 +100,16 @@ def alignment(shared, rotation, targets):
 
 
 def predictive_vector(shared, logits, sets):
-    """Posteriors, then the shared part of length 1."""
+    """Posteriors, exclusive ones over the root of their common length, then the shared part of length 1."""
     posteriors = list(logits)
+    exclusive = []
     for start, stop, is_exclusive in sets:
         part = logits[start:stop]
         posteriors[start:stop] = softmax(part) if is_exclusive else [sigmoid(x) for x in part]
+        exclusive += range(start, stop) if is_exclusive else []
+    root = math.sqrt(math.sqrt(sum(posteriors[c] ** 2 for c in exclusive)))
+    for column in exclusive:
+        posteriors[column] /= root
     return posteriors + unit(shared)
 
 

@@ -50,8 +50,10 @@ class Space(Protocol):
 class PredictiveSpace:
     """[posteriors of the predictive branch ; shared representation of length 1] (recipe "default").
 
-    The inner product of two items' probabilities is the number of labels they are expected to share. In a unit picture
-    and words vouch for each other, so there labels that exclude each other (softmax) are compared by the cosine.
+    The inner product of two items' probabilities is the number of labels they are expected to share. Free labels
+    (sigmoid) stay probabilities; those that exclude each other (softmax) are divided by the root of their length,
+    half way to the cosine: an item the network is unsure of is then neither lost among the confident ones nor their
+    equal. In a unit picture and words vouch for each other, so there it is the cosine (docs/training.md).
     """
 
     label_sets: Sequence[LabelSet]
@@ -73,7 +75,7 @@ class PredictiveSpace:
         for start, stop, exclusive in self.label_sets:
             part = logits[:, start:stop]
             posteriors[:, start:stop] = _softmax(part) if exclusive else _sigmoid(part)
-        return np.concatenate([posteriors, self.instance_scale * _unit(shared)], axis=1)
+        return np.concatenate([self._scaled(posteriors), self.instance_scale * _unit(shared)], axis=1)
 
     def units(self, image: Floats, text: Floats) -> Floats:
         labels = self._labels
@@ -90,6 +92,13 @@ class PredictiveSpace:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return {}
+
+    def _scaled(self, posteriors: Floats) -> Floats:
+        scaled = posteriors.copy()
+        part = posteriors[:, self._exclusive]
+        length = np.linalg.norm(part, axis=1, keepdims=True)
+        scaled[:, self._exclusive] = part / np.sqrt(np.maximum(length, 1e-12))
+        return scaled
 
     @property
     def _exclusive(self) -> NDArray[np.bool_]:

@@ -64,10 +64,10 @@ def test_free_labels_by_hand():
 
 
 def test_exclusive_labels_by_hand():
-    """Two equal logits are probabilities of 1/2; those of a unit have length 1."""
+    """Two equal probabilities of 1/2 have length 2 ** -.5: over its root they are 2 ** -.75 each."""
     space = PredictiveSpace(((0, 2, True),), 1)
     vectors = space.vectors("text", np.ones((1, 1), np.float32), np.zeros((1, 2), np.float32))
-    np.testing.assert_allclose(vectors, [[0.5, 0.5, 1]], rtol=1e-6)
+    np.testing.assert_allclose(vectors, [[2**-0.75, 2**-0.75, 1]], rtol=1e-6)
     np.testing.assert_allclose(space.units(vectors, vectors), [[2**-0.5, 2**-0.5, 1]], rtol=1e-6)
 
 
