@@ -122,6 +122,7 @@ def bare_record(
         "coding": "codes" if bits else "vectors",
         "code_bytes": bits // 8 if bits else 256,
         "query": "float" if method in FLOAT_METHODS else "code",
+        "labels": True,
         "rows": {
             "query": queries if training != "everything" else 200 + queries,
             "train": {"rest": 200, "half": 100, "everything": 200 + queries}[training],

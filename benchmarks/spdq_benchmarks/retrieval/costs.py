@@ -65,7 +65,7 @@ def machine_sentences(results: Results) -> list[str]:
 
 
 def cost_sheet(results: Results, dataset: str) -> Sheet | None:
-    """Seconds of training, microseconds of encoding one item, bytes of one: means over seeds; None where nothing is."""
+    """CPU time of training and of encoding one item, bytes of one: means over seeds; None where nothing is."""
     records = [r for r in results.records if (r["dataset"], r["training"]) == (dataset, TRAINING)]
     if not records:
         return None
@@ -85,18 +85,20 @@ def cost_sheet(results: Results, dataset: str) -> Sheet | None:
                 str(found[0]["code_bytes"]),
                 f"{floats[0]['code_bytes']:,}" if floats else NO_FIGURE,
                 str(found[0]["query"]),
+                "labels" if found[0]["labels"] else "pairs alone",
             ]
             rows.append((method, tuple(map(Entry, cells))))
     bits = f"{results.reference} bits"
     heads = (
-        ("seconds", "train"),
-        ("seconds", f"of {PAPER}'s"),
-        ("seconds", f"fit code, {bits}"),
-        ("microseconds an item, features to code", "image"),
-        ("microseconds an item, features to code", "text"),
+        ("CPU seconds", "train"),
+        ("CPU seconds", f"of {PAPER}'s"),
+        ("CPU seconds", f"fit code, {bits}"),
+        ("CPU microseconds an item, features to code", "image"),
+        ("CPU microseconds an item, features to code", "text"),
         ("bytes an item", bits),
         ("bytes an item", "float vector"),
         ("", "query is"),
+        ("", "learns from"),
     )
     about = f"{dataset}, trained on all items but the queries; means over seeds."
     return Sheet(f"Time and size, {dataset}", about, "method", heads, tuple(rows))

@@ -16,7 +16,7 @@ from spdq.errors import DataError
 from spdq_benchmarks.retrieval.contestant import Contestant
 from spdq_benchmarks.retrieval.judging import Coding, judge, make_items, rankings
 from spdq_benchmarks.retrieval.keys import dataset_digest, job_key, package_versions
-from spdq_benchmarks.retrieval.methods import learn
+from spdq_benchmarks.retrieval.methods import learn, needs_labels
 from spdq_benchmarks.retrieval.plan import Job
 from spdq_benchmarks.retrieval.records import Record
 from spdq_benchmarks.retrieval.trainings import make_splits
@@ -108,6 +108,7 @@ def _record(
         "coding": coding,
         "code_bytes": sample.shape[1] * sample.itemsize,
         "query": contestant.query,
+        "labels": needs_labels(job.method),
         "rows": {
             "query": len(first.query),
             "train": len(first.train),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from spdq_benchmarks.retrieval.cells import CROSS_MODAL, DEFAULT, LABEL_SPLITS, Cell, Results, Topic
+from spdq_benchmarks.retrieval.trainings import QUERIES
 
 PARETO = "map@all", "heldout", "instance-recall@10"
 """Protocol of the labels; split and protocol of the instance recall."""
@@ -51,7 +52,10 @@ class Shortfall:
 
 
 def is_main(topic: Topic) -> bool:
-    """Whether a topic counts in summaries: mean average precision as defined here, or instance recall."""
+    """Whether a topic counts in summaries: mean average precision as defined here, or instance recall, but nothing
+    whose database is the queries' own items."""
+    if topic.split == QUERIES:
+        return False
     return topic.is_instance or (topic.protocol.startswith("map@") and "/" not in topic.protocol)
 
 

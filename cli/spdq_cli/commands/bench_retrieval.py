@@ -31,8 +31,8 @@ PATH = click.Path(path_type=Path)
     "trainings",
     type=click.Choice(["rest", "half", "everything"]),
     multiple=True,
-    help="Rows trained on, may be repeated. rest: all but the queries (splits seen and heldout); half: half of them "
-    "(unseen); everything: queries, too (trained).  [default: all three]",
+    help="Rows trained on, may be repeated. rest: all but the queries (splits seen, heldout and queries); half: half "
+    "of them (unseen); everything: queries, too (trained).  [default: all three]",
 )
 @click.option(
     "--bits",

@@ -89,10 +89,12 @@ def test_training_on_half_alone_is_a_reason():
 
 
 def test_cca_on_wikipedia_by_float_vectors():
-    records = told_records({"cca": {0: [0.255]}}, split="queries", protocol="map@all", dataset="wikipedia")
+    records = told_records(
+        {"cca-opq": {0: [0.255]}}, split="queries", protocol="map@all", dataset="wikipedia"
+    )
     for record in records:
         record["rows"] |= {"query": 693, "train": 2173}
     (entry,) = beside(Results(records), load_published())
     assert (entry.table.id, entry.reasons) == ("wikipedia-cca", ())
-    assert texts(entry) == {"CCA / cca": [".259", ".211", ".255", ".255", "-.004", "+.044"]}
+    assert texts(entry) == {"CCA, vectors / cca-opq": [".259", ".211", ".255", ".255", "-.004", "+.044"]}
     assert entry.sheet.heads[2][0] == "ours: map@all, wikipedia, queries, float vectors"

@@ -51,14 +51,14 @@ def test_costs_are_means_over_seeds_at_64_bits():
     sheet = cost_sheet(results, "made")
     # Seed s takes 10 + s seconds.
     assert texts(sheet) == {
-        "spdq-paper": ["10.00", "1.00", "0.25", "15.0", "25.0", "8", "256", "float"],
-        "cca": ["11.00", "1.10", "0.25", "15.0", "25.0", "8", "–", "float"],
+        "spdq-paper": ["10.00", "1.00", "0.25", "15.0", "25.0", "8", "256", "float", "labels"],
+        "cca": ["11.00", "1.10", "0.25", "15.0", "25.0", "8", "–", "float", "labels"],
     }
 
 
 def test_costs_without_the_papers_recipe_have_no_ratio():
     sheet = cost_sheet(Results(told_records({"dcmh": {64: [0.5]}, "cca": {16: [0.5]}})), "made")
-    assert texts(sheet) == {"dcmh": ["10.00", "–", "0.25", "15.0", "25.0", "8", "–", "code"]}
+    assert texts(sheet) == {"dcmh": ["10.00", "–", "0.25", "15.0", "25.0", "8", "–", "code", "labels"]}
 
 
 @pytest.mark.parametrize("split", ["unseen", "trained"])

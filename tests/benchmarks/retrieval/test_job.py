@@ -91,7 +91,12 @@ def test_all_that_has_to_be_said_is_on_record(plain, file):
         "coding": "codes",
     }
     assert record["dataset_digest"] == job.digest
-    assert (record["code_bytes"], record["query"], record["threads"]) == (4, "code", 1)
+    assert (record["code_bytes"], record["query"], record["threads"], record["labels"]) == (
+        4,
+        "code",
+        1,
+        False,
+    )
     assert record["rows"] == {"query": 60, "train": 60, "database": {"trained": 60}}
     assert set(record["seconds"]) == {"train", "fit_code", "encode_per_image", "encode_per_text"}
     assert record["versions"]["numpy"] == np.__version__
@@ -126,7 +131,7 @@ def test_a_class_that_training_has_not(plain, file):
     replace(plain, labels=labels, label_names=(*plain.label_names, "unheard")).save(file)
     for method in ("spdq", "ridge-opq"):
         _, records = records_of(file, method, "rest", (16,))
-        figures = [figure for figure in records[-1]["figures"] if figure["protocol"] == "map@all"]
+        figures = [f for f in records[-1]["figures"] if (f["split"], f["protocol"]) == ("seen", "map@all")]
         assert [figure["empty"] for figure in figures] == [1] * 4
         assert [figure["each"][0] for figure in figures] == [0] * 4
 

@@ -14,7 +14,8 @@ from spdq_benchmarks.retrieval.contestant import Contestant
 from spdq_benchmarks.retrieval.judging import judge, label_sets, labels_of, make_items, rankings
 from spdq_benchmarks.retrieval.trainings import make_splits
 
-PROTOCOLS = ("map@5", "pr-curve", "map@5/first-hits", "instance-recall@1", "instance-recall@3")
+PROTOCOLS = ("map@all", "map@5", "pr-curve", "map@5/first-hits", "instance-recall@1", "instance-recall@3")
+BY_LABEL = {"seen": PROTOCOLS[:4], "unseen": PROTOCOLS[:4], "queries": PROTOCOLS[:1]}
 
 
 class Plain(Contestant):
@@ -77,7 +78,7 @@ def test_figures_by_hand(dataset, training, coding):
             items_there = np.where(items_there > 0, 1.0, -1.0)
         distances = -(asked(dataset, ranking.direction, split.query) @ items_there.T)
         entries = judge(ranking, dataset, PROTOCOLS)
-        if ranking.name in ("seen", "unseen"):
+        if ranking.name in BY_LABEL:
             expected = [
                 (prefix, figure)
                 for prefix, columns in (("group:", slice(5)), ("topic:", slice(5, None)))
@@ -85,14 +86,14 @@ def test_figures_by_hand(dataset, training, coding):
                     distances,
                     dataset.labels[split.query, columns],
                     dataset.labels[split.database, columns],
-                    PROTOCOLS[:3],
+                    BY_LABEL[ranking.name],
                     each=True,
                 )
             ]
         else:
             own = np.searchsorted(split.database, split.query)
             expected = [
-                ("", figure) for figure in evaluate_instances(distances, own, PROTOCOLS[3:], each=True)
+                ("", figure) for figure in evaluate_instances(distances, own, PROTOCOLS[4:], each=True)
             ]
         assert len(entries) == len(expected)
         for entry, (prefix, figure) in zip(entries, expected, strict=True):

@@ -25,6 +25,8 @@ def test_what_is_searched():
     assert len(rest["heldout"].database) == 20
     np.testing.assert_array_equal(rest["heldout"].query, QUERY)
     assert not rest["heldout"].queries_trained
+    np.testing.assert_array_equal(rest["queries"].database, QUERY)
+    assert not rest["queries"].queries_trained
     half = make_splits("half", 20, QUERY, 0)["unseen"]
     assert not set(half.train) & set(half.database)
     assert len(half.database) == 9
@@ -48,6 +50,7 @@ def test_too_few_rows():
     [
         ("seen", ["map@50", "pr-curve"]),
         ("unseen", ["map@50", "pr-curve"]),
+        ("queries", []),
         ("heldout", ["instance-recall@1"]),
         ("trained", ["instance-recall@1"]),
     ],
@@ -55,3 +58,10 @@ def test_too_few_rows():
 def test_which_protocols_judge_a_split(split, expected):
     asked = ("map@50", "instance-recall@1", "pr-curve")
     assert [protocol.name for protocol in protocols_of(split, asked)] == expected
+
+
+def test_the_queries_own_items_are_judged_by_map_at_all_only():
+    (protocol,) = protocols_of(
+        "queries", ("map@50", "map@50/skip", "map@all", "pr-curve", "instance-recall@1")
+    )
+    assert protocol.name == "map@all"

@@ -49,7 +49,7 @@ def test_others_reach_the_same_figures(tmp_path, training):
         found *= len(read_qrels(qrels)) / figure["queries"]
         assert found == pytest.approx(figure["value"], abs=1e-6), (figure["split"], figure["direction"])
     splits = {path.name for path in (tmp_path / "trec/made").iterdir()}
-    assert splits == ({"seen-s0", "heldout-s0"} if training == "rest" else {"trained-s0"})
+    assert splits == ({"seen-s0", "heldout-s0", "queries-s0"} if training == "rest" else {"trained-s0"})
 
 
 def test_runs_are_cut_and_qrels_are_not(tmp_path, monkeypatch):
