@@ -11,7 +11,7 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-from spdq_kernels.contract import BLOCK_ROWS, MAX_ADDITIVE_WORDS, TABLE_WORDS
+from spdq_kernels.contract import BLOCK_ROWS, MAX_ADDITIVE_WORDS, MAX_ALONG, TABLE_WORDS
 from spdq_kernels.dispatch import (
     additive_tables,
     assign,
@@ -30,6 +30,7 @@ from spdq_kernels.search import hamming_scan, range_scan, scan
 __all__ = [
     "BLOCK_ROWS",
     "MAX_ADDITIVE_WORDS",
+    "MAX_ALONG",
     "TABLE_WORDS",
     "RowFilter",
     "WordProducts",

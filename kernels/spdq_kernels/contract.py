@@ -43,6 +43,9 @@ NO_BIT_DISTANCE = 2**31 - 1
 MAX_THREADS = 256
 """Threads used at most, however many are asked for; no result depends on their number."""
 
+MAX_ALONG = 1e6
+"""How often the error along a vector counts at most: beyond, that across it is lost in rounding."""
+
 METRICS = ("l2", "ip")
 
 
@@ -229,6 +232,14 @@ def integer(value: Any, name: str, lowest: int) -> None:
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
     if value < lowest:
         raise ValueError(f"{name} must be at least {lowest}, not {value}")
+
+
+def along(value: Any) -> None:
+    """Check how often the error along a vector counts."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"along must be a number, not {type(value).__name__}")
+    if not 1 <= value <= MAX_ALONG:
+        raise ValueError(f"along must be from 1 to {MAX_ALONG:g}, not {value}")
 
 
 def thread_count(value: Any) -> int:

@@ -124,6 +124,7 @@ def encode_additive(
     beam: int = 8,
     sweeps: int = 3,
     *,
+    along: float = 1.0,
     products: WordProducts | None = None,
     threads: int | None = None,
 ) -> NDArray[np.uint8]:
@@ -131,20 +132,22 @@ def encode_additive(
 
     A code names one word of each codebook; their sum stands for the vector. A beam search over the
     codebooks in order, then at most ``sweeps`` sweeps of ICM (SPDQ equation 23: each codebook in turn takes
-    its best word beside the others'). Ties go to the lowest word. ``products`` saves computing
-    ``word_products(words)`` anew.
+    its best word beside the others'). Both minimise the squared error, in which the part along the vector counts
+    ``along`` times: above 1, inner products with queries close to the vector are kept better (Guo et al., ICML 2020,
+    equation 4). Ties go to the lowest word. ``products`` saves computing ``word_products(words)`` anew.
     """
     contract.additive_words(words)
     n_codebooks, n_words, dim = words.shape
     contract.vectors(vectors, width=dim)
     contract.integer(beam, "beam", 1)
     contract.integer(sweeps, "sweeps", 0)
+    contract.along(along)
     codes = np.empty((len(vectors), n_codebooks), np.uint8)
     if len(vectors) == 0:
         return codes
     half_norms, pairs = word_products(words) if products is None else products
     contract.word_products(half_norms, pairs, n_codebooks, n_words)
-    shared = (_columns(words), half_norms, pairs, int(beam), int(sweeps))
+    shared = (_columns(words), half_norms, pairs, int(beam), int(sweeps), float(along))
     _by_rows("encode_additive", vectors, shared, codes, threads)
     return codes
 

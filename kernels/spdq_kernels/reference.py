@@ -5,6 +5,7 @@ Same names and signatures as the public functions, without their checks; ``threa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -218,12 +219,14 @@ def encode_additive(
     beam: int = 8,
     sweeps: int = 3,
     *,
+    along: float = 1.0,
     products: WordProducts | None = None,
     threads: int | None = None,
 ) -> NDArray[np.uint8]:
     """Return codes (n, M) uint8: beam search over the codebooks in order, then ICM sweeps over the best path.
 
-    Both minimise half the squared error less the constant half norm of the vector, in float64.
+    Both minimise, in float64, half the squared error, in which the part along the vector counts ``along`` times, less
+    what is the same for all codes.
     """
     half_norms, pairs = products or word_products(words)
     n_codebooks, n_words, dim = words.shape
@@ -231,27 +234,47 @@ def encode_additive(
     codes = np.empty((len(vectors), n_codebooks), np.uint8)
     for i, vector in enumerate(vectors.astype(np.float64)):
         inner = np.zeros((n_codebooks, n_words))
+        squared = 0.0
         for d in range(dim):
             inner += vector[d] * words[:, :, d]
-        unary = half_norms - inner
-        path = _beam_search(unary, products4, beam)
-        codes[i] = _icm(unary, products4, path, sweeps)
+            squared += vector[d] * vector[d]
+        problem = _Problem(half_norms - inner, products4, np.zeros_like(inner), 0.0)
+        if along != 1 and squared:
+            problem.inner = half_norms - problem.unary
+            problem.pull = (along - 1) / squared
+            problem.unary += problem.pull * (problem.inner * (problem.inner / 2 - squared))
+        path = _beam_search(problem, beam)
+        codes[i] = _icm(problem, path, sweeps)
     return codes
 
 
-def _costs(unary: NDArray[np.float64], products: Floats, m: int, path: dict[int, int]) -> NDArray[np.float64]:
-    """What each word of codebook m adds to the error, given the words chosen in other codebooks."""
-    costs: NDArray[np.float64] = unary[m].copy()
-    for other, word in path.items():
-        costs += products[other, word, m]
-    return costs
+@dataclass
+class _Problem:
+    """What words cost: unary (M, K) by themselves, products (M, K, M, K) and pull * inner * inner' in pairs."""
+
+    unary: NDArray[np.float64]
+    products: Floats
+    inner: NDArray[np.float64]
+    pull: float
+
+    def costs(self, m: int, path: dict[int, int]) -> NDArray[np.float64]:
+        """What each word of codebook m adds to the error, given the words chosen in other codebooks."""
+        costs: NDArray[np.float64] = self.unary[m].copy()
+        reached = 0.0
+        for other, word in path.items():
+            costs += self.products[other, word, m]
+            reached += self.inner[other, word]
+        if self.pull > 0:
+            costs += (reached * self.pull) * self.inner[m]
+        return costs
 
 
-def _beam_search(unary: NDArray[np.float64], products: Floats, beam: int) -> list[int]:
+def _beam_search(problem: _Problem, beam: int) -> list[int]:
     paths: list[list[int]] = [[]]
     errors = np.zeros(1)
-    for m, n_words in enumerate([unary.shape[1]] * unary.shape[0]):
-        costs = np.array([_costs(unary, products, m, dict(enumerate(path))) for path in paths])
+    n_codebooks, n_words = problem.unary.shape
+    for m in range(n_codebooks):
+        costs = np.array([problem.costs(m, dict(enumerate(path))) for path in paths])
         candidates = (errors[:, None] + costs).ravel()
         best = np.argsort(candidates, kind="stable")[:beam]
         paths = [[*paths[at // n_words], int(at % n_words)] for at in best]
@@ -259,12 +282,12 @@ def _beam_search(unary: NDArray[np.float64], products: Floats, beam: int) -> lis
     return paths[0]
 
 
-def _icm(unary: NDArray[np.float64], products: Floats, path: list[int], sweeps: int) -> list[int]:
+def _icm(problem: _Problem, path: list[int], sweeps: int) -> list[int]:
     for _ in range(sweeps):
         before = list(path)
         for m in range(len(path)):
             others = {other: word for other, word in enumerate(path) if other != m}
-            path[m] = int(_costs(unary, products, m, others).argmin())
+            path[m] = int(problem.costs(m, others).argmin())
         if path == before:
             break
     return path

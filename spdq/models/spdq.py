@@ -116,6 +116,7 @@ class SPDQModel(Model):
             tensors |= {f"input.{modality}.{name}": tensor for name, tensor in inputs.tensors().items()}
         tensors |= {f"space.{name}": tensor for name, tensor in self.space.tensors().items()}
         tensors |= {f"codebooks.{name}": tensor for name, tensor in self.codebooks.tensors().items()}
+        tensors["codebooks.along"] = np.array([self.codebooks.along], np.float32)
         if self.codebooks.training_error is not None:
             tensors["codebooks.training_error"] = np.array([self.codebooks.training_error], np.float32)
         return ModelParts(
@@ -150,7 +151,8 @@ class SPDQModel(Model):
             )
             quantizer = _under(parts.tensors, "codebooks.")
             error = float(quantizer["training_error"][0]) if "training_error" in quantizer else None
-            codebooks = Codebooks(quantizer["words"], "additive", training_error=error)
+            along = float(quantizer["along"][0]) if "along" in quantizer else 1.0
+            codebooks = Codebooks(quantizer["words"], "additive", along=along, training_error=error)
             words = WordExtractor.from_json(parts.vocabulary) if parts.vocabulary is not None else None
         except (DataError, KeyError) as error:
             raise DamagedError(f"model: {error}. Train anew") from error

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 
 from spdq.errors import DataError, UsageError
 from spdq.quantizers.clusters import cluster
-from spdq.quantizers.codebooks import MAX_ADDITIVE_WORDS, Codebooks, Floats, checked_vectors
+from spdq.quantizers.codebooks import MAX_ADDITIVE_WORDS, MAX_ALONG, Codebooks, Floats, checked_vectors
 from spdq.quantizers.estimator import Quantizer, check_range, checked_weights, squared_errors
 
 LLOYD_ITERATIONS = 10
@@ -33,6 +33,8 @@ class AdditiveQuantizer(Quantizer):
     n_iterations : turns; 0 leaves the residual quantizer
     ridge : how strongly a word is held to its previous place: one that ``ridge`` vectors use goes half of the
         way. Below 10 the words fit the training vectors but not new ones, unless there are many.
+    along : how many times the error along a vector counts when it is encoded, see Codebooks; the words are learned
+        with all directions alike, since turns that are not mend coarse codebooks far more slowly
     random_state : None, int or numpy RandomState
 
     Attributes
@@ -46,12 +48,14 @@ class AdditiveQuantizer(Quantizer):
         n_words: int = 256,
         n_iterations: int = 4,
         ridge: float = 30.0,
+        along: float = 1.0,
         random_state: Any = None,
     ) -> None:
         self.n_codebooks = n_codebooks
         self.n_words = n_words
         self.n_iterations = n_iterations
         self.ridge = ridge
+        self.along = along
         self.random_state = random_state
 
     def _learn(
@@ -59,6 +63,8 @@ class AdditiveQuantizer(Quantizer):
     ) -> Codebooks:
         check_range("n_iterations", self.n_iterations, 0, 1000)
         _check_ridge(self.ridge)
+        if not 1 <= self.along <= MAX_ALONG:
+            raise UsageError(f"along must be from 1 to {MAX_ALONG:g}, not {self.along!r}")
         if self.n_codebooks * self.n_words > MAX_ADDITIVE_WORDS:
             raise UsageError(
                 f"additive codebooks have at most {MAX_ADDITIVE_WORDS} words in all, "
@@ -70,7 +76,7 @@ class AdditiveQuantizer(Quantizer):
                 words = reseed_unused(words, codes, vectors, weights)
                 codes = Codebooks(words, "additive").encode(vectors)
             words = update_words(codes, vectors, words, self.ridge, weights)
-        return Codebooks(words, "additive")
+        return Codebooks(words, "additive", along=self.along)
 
 
 def residual_words(

@@ -20,6 +20,7 @@ Floats = NDArray[np.float32]
 MAX_CODEBOOKS = 256
 MAX_WORDS = 256
 MAX_ADDITIVE_WORDS = spdq_kernels.MAX_ADDITIVE_WORDS
+MAX_ALONG = spdq_kernels.MAX_ALONG
 MAX_DIM = 8192
 MEASURED = 1000
 """Vectors of which the quantization error is measured at most."""
@@ -43,17 +44,22 @@ class Codebooks:
         are encoded, and by its transpose after they are decoded
     training_error : None or the mean squared error of the vectors the words were learned from; not a part of the
         fingerprint
+    along : how many times the error along a vector counts when it is encoded, 1 to 1e6; 1 for "product". Above 1,
+        inner products with queries close to the vector are kept better (Guo et al., ICML 2020, equation 4); it says
+        how codes are chosen, not what they stand for, and is no part of the fingerprint
 
     Raises
     ------
     DataError
-        An array has another shape, is not finite, the rotation is not orthogonal, or the error no number.
+        An array has another shape, is not finite, the rotation is not orthogonal, ``along`` is out of range or
+        given to product codebooks, or the error no number.
     """
 
     words: Floats
     kind: Literal["product", "additive"]
     rotation: Floats | None = None
     training_error: float | None = None
+    along: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("product", "additive"):
@@ -74,6 +80,11 @@ class Codebooks:
             if not np.abs(rotation @ rotation.T - np.eye(self.dim)).max() <= 1e-3:
                 raise DataError("rotation must be orthogonal: rotation @ rotation.T is not the identity")
             object.__setattr__(self, "rotation", rotation)
+        if not 1 <= self.along <= (MAX_ALONG if self.kind == "additive" else 1):
+            raise DataError(
+                f"along must be 1 for product codebooks and from 1 to {MAX_ALONG:g} for additive ones, "
+                f"not {self.along!r}"
+            )
         if self.training_error is not None:
             object.__setattr__(self, "training_error", _checked_error(self.training_error))
 
@@ -128,7 +139,7 @@ class Codebooks:
         words = self._kernel_words
         if self.kind == "product":
             return spdq_kernels.encode_product(rotated, words)
-        return spdq_kernels.encode_additive(rotated, words, products=self._word_products)
+        return spdq_kernels.encode_additive(rotated, words, along=self.along, products=self._word_products)
 
     def decode(self, codes: ArrayLike) -> Floats:
         """Return the vectors (n, D) float32 that codes (n, M) uint8 stand for.
@@ -190,6 +201,8 @@ class Codebooks:
     def metadata(self) -> dict[str, str]:
         """Return what must be stored beside the tensors."""
         stored = {"kind": self.kind, "fingerprint": self.fingerprint}
+        if self.along != 1:
+            stored["along"] = repr(self.along)
         if self.training_error is not None:
             stored["training_error"] = repr(self.training_error)
         return stored
@@ -216,7 +229,8 @@ class Codebooks:
             if array.dtype != np.float32:
                 raise DataError(f"tensor {name!r} of codebooks must be float32, not {array.dtype}")
         kind = cast(Literal["product", "additive"], metadata["kind"])
-        codebooks = cls(tensors["words"], kind, tensors.get("rotation"), _stored_error(metadata))
+        error, along = _stored_error(metadata), _stored_along(metadata)
+        codebooks = cls(tensors["words"], kind, tensors.get("rotation"), error, along)
         if codebooks.fingerprint != metadata["fingerprint"]:
             raise DamagedError(
                 f"codebooks are damaged: their fingerprint is {codebooks.fingerprint}, "
@@ -269,6 +283,13 @@ def checked_vectors(vectors: ArrayLike, name: str = "vectors") -> Floats:
         row = int(np.flatnonzero(~(np.abs(checked) <= MAX_ABSOLUTE).all(axis=1))[0])
         raise DataError(f"{name} must be finite and at most {MAX_ABSOLUTE:g} in size: row {row} is not")
     return checked
+
+
+def _stored_along(metadata: Mapping[str, str]) -> float:
+    try:
+        return float(metadata.get("along", 1))
+    except ValueError as error:
+        raise DataError(f"along of codebooks must be a number, not {metadata['along']!r}") from error
 
 
 def _stored_error(metadata: Mapping[str, str]) -> float | None:

@@ -17,6 +17,9 @@ from spdq.training.rows import TrainingRows
 
 Floats = NDArray[np.float32]
 
+ALONG = 4.0
+"""How often the error along a vector counts. New items are coded less well than trained ones; with all directions
+alike their codes would also be shorter, and trained items would come before them."""
 MAX_FIT_ROWS = 20_000
 FEW_FIT_ROWS = 4_000
 MIXES = 8_000
@@ -32,14 +35,18 @@ def fit_codebooks(model: SPDQModel, data: TrainingRows, bits: int, seed: int) ->
     Z L (equation 7), one row for each distinct label row, weighted by how often it occurs; their training error is
     that of the label-free vectors, too, which are what will be coded.
     """
-    quantizer = AdditiveQuantizer(n_codebooks=bits // 8, n_words=256, random_state=seed % (1 << 32))
-    vectors = fit_vectors(model, data, seed)
-    if not isinstance(model.space, AlignedSpace):
-        return quantizer.fit(vectors).codebooks_
+    space, vectors = model.space, fit_vectors(model, data, seed)
+    if not isinstance(space, AlignedSpace):
+        return _quantizer(bits, ALONG, seed).fit(vectors).codebooks_
     labels = LabelRows.of(data.labels[data.train].numpy())
-    fitted = quantizer.fit(model.space.label_vectors(labels.rows), sample_weight=labels.counts).codebooks_
+    quantizer = _quantizer(bits, 1.0, seed)
+    fitted = quantizer.fit(space.label_vectors(labels.rows), sample_weight=labels.counts).codebooks_
     total, count = fitted.measured_error(vectors)
     return dataclasses.replace(fitted, training_error=total / count)
+
+
+def _quantizer(bits: int, along: float, seed: int) -> AdditiveQuantizer:
+    return AdditiveQuantizer(bits // 8, n_words=256, along=along, random_state=seed % (1 << 32))
 
 
 def fit_vectors(model: SPDQModel, data: TrainingRows, seed: int) -> Floats:

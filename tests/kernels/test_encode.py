@@ -20,6 +20,13 @@ def squared_error(vectors, words, codes):
     return ((vectors - decoded) ** 2).sum(axis=1)
 
 
+def weighted_error(vector, words, codes, along):
+    """Guo et al., equation 4: the squared error along the vector counts more than that across it."""
+    errors = vector - sum(words[m, codes[:, m]].astype(np.float64) for m in range(len(words)))
+    parallel = (errors @ vector) ** 2 / (vector.astype(np.float64) @ vector)
+    return (errors**2).sum(axis=1) + (along - 1) * parallel
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 999),
@@ -29,25 +36,48 @@ def squared_error(vectors, words, codes):
     dim=st.integers(1, 9),
     beam=st.sampled_from([1, 2, 8, 300]),
     sweeps=st.integers(0, 3),
+    along=st.sampled_from([1.0, 2.5, 8.0, 1e3]),
     threads=st.sampled_from([1, 3, None]),
     whole_numbers=st.booleans(),
 )
 def test_additive_codes_equal_the_reference(
-    seed, n, n_codebooks, n_words, dim, beam, sweeps, threads, whole_numbers
+    seed, n, n_codebooks, n_words, dim, beam, sweeps, along, threads, whole_numbers
 ):
     vectors = normal(seed, n, dim, whole_numbers=whole_numbers)
     words = normal(seed + 1, n_codebooks, n_words, dim, whole_numbers=whole_numbers)
-    found = encode_additive(vectors, words, beam, sweeps, threads=threads)
+    found = encode_additive(vectors, words, beam, sweeps, along=along, threads=threads)
     assert found.dtype == np.uint8
-    assert np.array_equal(found, reference.encode_additive(vectors, words, beam, sweeps))
+    assert np.array_equal(found, reference.encode_additive(vectors, words, beam, sweeps, along=along))
 
 
-def test_a_beam_of_all_paths_finds_the_best_code():
+@pytest.mark.parametrize("along", [1, 1.5, 8, 100])
+def test_a_beam_of_all_paths_finds_the_best_code(along):
     vectors, words = normal(0, 30, 6), normal(1, 3, 4, 6)
-    codes = encode_additive(vectors, words, beam=64, sweeps=0)
+    codes = encode_additive(vectors, words, beam=64, sweeps=0, along=along)
     every = np.array(list(itertools.product(range(4), repeat=3)), np.uint8)
-    best = [every[squared_error(vector, words, every).argmin()] for vector in vectors]
+    best = [every[weighted_error(vector, words, every, along).argmin()] for vector in vectors]
     assert np.array_equal(codes, best)
+
+
+def test_a_vector_of_zeros_has_no_direction():
+    words = normal(11, 3, 16, 4)
+    vectors = np.zeros((2, 4), np.float32)
+    assert np.array_equal(encode_additive(vectors, words, along=8), encode_additive(vectors, words))
+
+
+def test_the_error_along_the_vector_shrinks_and_that_across_it_grows():
+    vectors, words = normal(12, 300, 16), normal(13, 4, 16, 16) / 2
+    along, across = [], []
+    for weight in (1, 4, 16):
+        errors = vectors - sum(
+            words[m, code] for m, code in enumerate(encode_additive(vectors, words, along=weight).T)
+        )
+        parallel = ((errors * vectors).sum(axis=1) / np.linalg.norm(vectors, axis=1)) ** 2
+        along.append(parallel.sum())
+        across.append((errors**2).sum() - parallel.sum())
+    assert along == sorted(along, reverse=True)
+    assert across == sorted(across)
+    assert along[2] < along[0] / 2
 
 
 def test_sweeps_and_beams_only_help():
@@ -136,6 +166,11 @@ def test_nan_vectors_still_get_words_that_exist():
         ({"beam": 0}, ValueError, "beam must be at least 1, not 0"),
         ({"beam": 2.0}, TypeError, "beam must be an integer, not float"),
         ({"sweeps": -1}, ValueError, "sweeps must be at least 0, not -1"),
+        ({"along": 0.5}, ValueError, r"along must be from 1 to 1e\+06, not 0.5"),
+        ({"along": np.inf}, ValueError, "along must be from 1 to .* not inf"),
+        ({"along": np.nan}, ValueError, "along must be from 1 to .* not nan"),
+        ({"along": "2"}, TypeError, "along must be a number, not str"),
+        ({"along": True}, TypeError, "along must be a number, not bool"),
         ({"threads": 0}, ValueError, "threads must be at least 1, not 0"),
         ({"vectors": normal(0, 3, 7)}, ValueError, "vectors must have 8 columns to match the words, not 7"),
         ({"words": normal(0, 33, 256, 1)}, ValueError, "at most 8192 words in all, not 33 codebooks of 256"),

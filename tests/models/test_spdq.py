@@ -113,6 +113,16 @@ def test_branches_do_not_depend_on_the_batch():
     assert [part.shape for part in branches(model.network.image, rows[:0])] == [(0, 32), (0, len(NAMES))]
 
 
+@pytest.mark.parametrize("along", [None, 1.0, 4.0])
+def test_how_codes_are_chosen_is_kept(along):
+    model = trained()
+    model.codebooks = replace(model.codebooks, along=1.0 if along is None else along)
+    parts = stored(model)
+    if along is None:  # Models of before had no such number.
+        del parts.tensors["codebooks.along"]
+    assert SPDQModel.from_parts(parts).codebooks.along == (along or 1.0)
+
+
 def test_a_model_does_not_drop_out():
     network = build_network(trained().config, trained().inputs).train()
     assert not SPDQModel.from_parts(stored(trained())).network.training

@@ -176,10 +176,22 @@ def test_heavy_vectors_are_coded_better():
     assert errors[1] < errors[0]
 
 
+def test_new_vectors_keep_their_inner_products_where_the_error_along_them_counts():
+    learned, new = layered(12, 2000), layered(13, 200)
+    lost = []
+    for along in (1.0, 8.0):
+        quantizer = AdditiveQuantizer(4, 64, along=along, random_state=0).fit(learned)
+        assert quantizer.codebooks_.along == along
+        errors = new - quantizer.decode(quantizer.encode(new))
+        lost.append((errors * new).sum(axis=1).std())
+    assert lost[1] < lost[0] / 2
+
+
 @pytest.mark.parametrize(
     ("parameters", "match"),
     [
         ({"ridge": 0.0}, "ridge must be above 0"),
+        ({"along": 0.5}, r"along must be from 1 to 1e\+06, not 0.5"),
         ({"n_iterations": -1}, "n_iterations must be a whole number from 0"),
         ({"n_codebooks": 33}, "at most 8192 words in all, not 33 times 256"),
     ],

@@ -16,6 +16,7 @@ import spdq_kernels
 from spdq import errors
 from spdq.errors import DamagedError, DataError, UsageError
 from spdq.quantizers.codebooks import Codebooks
+from spdq_kernels import encode_additive
 
 
 def normal(seed, *shape):
@@ -158,6 +159,13 @@ def test_bad_metrics():
             ((normal(0, 2, 4, 3), "product", None, error), "training error .* a number of at least 0, not")
             for error in (-0.5, math.nan, math.inf, "much", [1.0, 2.0])
         ),
+        *(
+            (
+                (normal(0, 2, 4, 3), kind, None, None, along),
+                r"along must be 1 for product codebooks and from 1 to 1e\+06",
+            )
+            for kind, along in (("product", 2), ("additive", 0.9), ("additive", math.nan), ("additive", 2e6))
+        ),
     ],
 )
 def test_bad_codebooks(arguments, match):
@@ -194,6 +202,18 @@ def test_the_training_error_is_stored(error):
     assert again.training_error == codebooks.training_error == float(error)
     assert "training_error" not in ROTATED.metadata()
     assert Codebooks.from_tensors(ROTATED.tensors(), ROTATED.metadata()).training_error is None
+
+
+def test_the_weight_along_a_vector_is_stored_and_used():
+    codebooks = dataclasses.replace(ADDITIVE, along=8.5)
+    assert codebooks.fingerprint == ADDITIVE.fingerprint
+    again = Codebooks.from_tensors(codebooks.tensors(), codebooks.metadata())
+    assert again.along == 8.5
+    vectors = normal(10, 50, 8)
+    assert np.array_equal(again.encode(vectors), encode_additive(vectors, ADDITIVE.words, along=8.5))
+    assert not np.array_equal(again.encode(vectors), ADDITIVE.encode(vectors))
+    assert "along" not in ADDITIVE.metadata()
+    assert Codebooks.from_tensors(ADDITIVE.tensors(), ADDITIVE.metadata()).along == 1
 
 
 @ALL
@@ -257,6 +277,7 @@ def test_the_fingerprint_is_what_the_documentation_says():
         ),
         ({}, {"kind": "other"}, DataError, "not 'other'"),
         ({}, {"fingerprint": "0"}, DamagedError, "codebooks are damaged: their fingerprint is"),
+        ({}, {"along": "much"}, DataError, "along of codebooks must be a number, not 'much'"),
         ({}, {"training_error": "nan"}, DataError, "must be a number of at least 0, not 'nan'"),
         ({}, {"training_error": "-1.0"}, DataError, "must be a number of at least 0, not '-1.0'"),
         ({}, {"training_error": "much"}, DataError, "must be a number of at least 0, not 'much'"),

@@ -5,7 +5,7 @@ import pytest
 from oracles_training import QUICK
 
 from spdq.training import codebooks
-from spdq.training.codebooks import TEXT_VIEWS, fit_codebooks, fit_vectors
+from spdq.training.codebooks import ALONG, TEXT_VIEWS, fit_codebooks, fit_vectors
 from spdq.training.rows import training_rows
 
 
@@ -75,6 +75,7 @@ def test_codebooks_have_the_bits_and_code_better_than_one_word(data, trained, bi
     model, rows = trained(text="raw").model, training_rows(data("raw"), QUICK["default"], 0)
     found = fit_codebooks(model, rows, bits, 0)
     assert (found.kind, found.bits, found.n_words, found.dim) == ("additive", bits, 256, model.space.dim)
+    assert found.along == ALONG > 1
     vectors = fit_vectors(model, rows, 0)
     error = np.sum((vectors - found.decode(found.encode(vectors))) ** 2)
     assert error < 0.5 * np.sum((vectors - vectors.mean(axis=0)) ** 2)

@@ -1,5 +1,9 @@
 """Additive encoding: beam search over the codebooks, then ICM (SPDQ, equation 23).
 
+The error may count more along the vector than across it (Guo et al., ICML 2020, equation 4). With x the vector, d a
+word of each codebook and e = (along - 1) / |x|^2, half of the error is, less a constant,
+``sum |d|^2 / 2 - x.d + e (x.d) (x.d / 2 - |x|^2)  +  sum over pairs  d.d' + e (x.d) (x.d')``.
+
 Words arrive as columns (M, d, K), so that the inner loops run over neighbouring words while each word keeps its own
 order of additions over the dimensions.
 """
@@ -34,28 +38,68 @@ def half_errors(vector, columns, half_norms, costs):  # type: ignore[no-untyped-
         costs[k] = half_norms[k] - costs[k]
 
 
-@kernel(write(float64, 2), read(float32, 2), int64, write(int64, 1), int64, write(float64, 1))
-def add_costs(unary, products, m, path, stop, costs):  # type: ignore[no-untyped-def]
+@kernel(read(float32, 1), read(float64, 2), float64, write(float64, 2), write(float64, 2), returns=float64)
+def weigh_along(vector, half_norms, along, unary, inner):  # type: ignore[no-untyped-def]
+    """Make the error along the vector (D,) count ``along`` times in unary (M, K), the costs of words by themselves.
+
+    Leaves the words' inner products with the vector in inner (M, K), and returns what their products in pairs are
+    multiplied by: (along - 1) / |vector|^2, or 0 where all directions count alike.
+    """
+    squared = 0.0
+    for d in range(vector.size):
+        squared += np.float64(vector[d]) * np.float64(vector[d])
+    if along == 1 or squared == 0:
+        inner[:] = 0
+        return 0.0
+    pull = (along - 1) / squared
+    n_codebooks, n_words = unary.shape
+    for m in range(n_codebooks):
+        for k in range(n_words):
+            product = half_norms[m, k] - unary[m, k]
+            inner[m, k] = product
+            unary[m, k] += pull * (product * (product / 2 - squared))
+    return pull
+
+
+@kernel(
+    write(float64, 2),
+    write(float64, 2),
+    float64,
+    read(float32, 2),
+    int64,
+    write(int64, 1),
+    int64,
+    write(float64, 1),
+)
+def add_costs(unary, inner, pull, products, m, path, stop, costs):  # type: ignore[no-untyped-def]
     """costs (K,) of codebook m's words beside the words in path (M,) of the others before ``stop``."""
     n_words = costs.size
     for k in range(n_words):
         costs[k] = unary[m, k]
+    reached = 0.0
     for other in range(stop):
         if other != m:
             row = products[other * n_words + path[other]]
             for k in range(n_words):
                 costs[k] += row[m * n_words + k]
+            reached += inner[other, path[other]]
+    if pull > 0:
+        reached *= pull
+        for k in range(n_words):
+            costs[k] += reached * inner[m, k]
 
 
 @kernel(
     write(float64, 2),
+    write(float64, 2),
+    float64,
     read(float32, 2),
     write(int64, 2),
     write(int64, 2),
     write(float64, 2),
     write(float64, 1),
 )
-def search_paths(unary, products, paths, next_paths, errors, costs):  # type: ignore[no-untyped-def]
+def search_paths(unary, inner, pull, products, paths, next_paths, errors, costs):  # type: ignore[no-untyped-def]
     """Leave the best path found in paths[0]; paths (beam, M), errors (2, beam) and costs (K,) are scratch."""
     n_codebooks, n_words = unary.shape
     beam = paths.shape[0]
@@ -65,7 +109,7 @@ def search_paths(unary, products, paths, next_paths, errors, costs):  # type: ig
     for m in range(n_codebooks):
         found = 0
         for path in range(width):
-            add_costs(unary, products, m, paths[path], m, costs)
+            add_costs(unary, inner, pull, products, m, paths[path], m, costs)
             for k in range(n_words):
                 error = errors[0, path] + costs[k]
                 if found == beam and not error < errors[1, beam - 1]:
@@ -85,14 +129,16 @@ def search_paths(unary, products, paths, next_paths, errors, costs):  # type: ig
         width = found
 
 
-@kernel(write(float64, 2), read(float32, 2), write(int64, 1), int64, write(float64, 1))
-def improve_path(unary, products, path, sweeps, costs):  # type: ignore[no-untyped-def]
+@kernel(
+    write(float64, 2), write(float64, 2), float64, read(float32, 2), write(int64, 1), int64, write(float64, 1)
+)
+def improve_path(unary, inner, pull, products, path, sweeps, costs):  # type: ignore[no-untyped-def]
     """ICM: give each codebook in turn its best word beside the others', until a sweep changes nothing."""
     n_codebooks, n_words = unary.shape
     for _ in range(sweeps):
         changed = False
         for m in range(n_codebooks):
-            add_costs(unary, products, m, path, n_codebooks, costs)
+            add_costs(unary, inner, pull, products, m, path, n_codebooks, costs)
             best = 0
             for k in range(1, n_words):
                 if costs[k] < costs[best]:
@@ -103,12 +149,22 @@ def improve_path(unary, products, path, sweeps, costs):  # type: ignore[no-untyp
             break
 
 
-@kernel(read(float32, 2), read(float32, 3), read(float64, 2), read(float32, 2), int64, int64, write(uint8, 2))
-def encode_additive(vectors, columns, half_norms, products, beam, sweeps, codes):  # type: ignore[no-untyped-def]
+@kernel(
+    read(float32, 2),
+    read(float32, 3),
+    read(float64, 2),
+    read(float32, 2),
+    int64,
+    int64,
+    float64,
+    write(uint8, 2),
+)
+def encode_additive(vectors, columns, half_norms, products, beam, sweeps, along, codes):  # type: ignore[no-untyped-def]
     """codes (n, M): beam search over columns (M, D, K), then ICM; products (M * K, M * K)."""
     n_vectors = vectors.shape[0]
     n_codebooks, _, n_words = columns.shape
     unary = np.empty((GROUP_VECTORS, n_codebooks, n_words))
+    inner = np.empty((n_codebooks, n_words))
     costs = np.empty(n_words)
     paths = np.empty((beam, n_codebooks), np.int64)
     next_paths = np.empty((beam, n_codebooks + 2), np.int64)
@@ -119,7 +175,8 @@ def encode_additive(vectors, columns, half_norms, products, beam, sweeps, codes)
             for i in range(start, stop):
                 half_errors(vectors[i], columns[m], half_norms[m], unary[i - start, m])
         for i in range(start, stop):
-            search_paths(unary[i - start], products, paths, next_paths, errors, costs)
-            improve_path(unary[i - start], products, paths[0], sweeps, costs)
+            pull = weigh_along(vectors[i], half_norms, along, unary[i - start], inner)
+            search_paths(unary[i - start], inner, pull, products, paths, next_paths, errors, costs)
+            improve_path(unary[i - start], inner, pull, products, paths[0], sweeps, costs)
             for m in range(n_codebooks):
                 codes[i, m] = paths[0, m]
