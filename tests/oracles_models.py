@@ -99,24 +99,31 @@ def alignment(shared, rotation, targets):
     return found
 
 
+def lengthened(row, power):
+    """A row whose length is raised to a power."""
+    length = math.sqrt(sum(x * x for x in row))
+    return [x / length * length**power for x in row]
+
+
 def predictive_vector(shared, logits, sets):
-    """Posteriors, exclusive ones over the root of their common length, then the shared part of length 1."""
-    posteriors = list(logits)
-    exclusive = []
+    """Posteriors, those of each label set with their length to the power of 1/2, of the only one 3/4; then the shared
+    part of length 1."""
+    labels = []
+    power = 0.75 if len(sets) == 1 else 0.5
     for start, stop, is_exclusive in sets:
         part = logits[start:stop]
-        posteriors[start:stop] = softmax(part) if is_exclusive else [sigmoid(x) for x in part]
-        exclusive += range(start, stop) if is_exclusive else []
-    root = math.sqrt(math.sqrt(sum(posteriors[c] ** 2 for c in exclusive)))
-    for column in exclusive:
-        posteriors[column] /= root
-    return posteriors + unit(shared)
+        labels += lengthened(softmax(part) if is_exclusive else [sigmoid(x) for x in part], power)
+    return labels + unit(shared)
 
 
 def predictive_unit(image, text, sets, image_weight):
-    """Mean of the labels, exclusive ones of common length 1; weighted mean of the rest, of length 1."""
+    """Mean of the labels, exclusive ones of common length 1, of free sets the root (of the only one the cube root)
+    of the length; weighted mean of the rest, of length 1."""
     n = max((stop for _, stop, _ in sets), default=0)
     labels = [(a + b) / 2 for a, b in zip(image[:n], text[:n], strict=True)]
+    for start, stop, is_exclusive in sets:
+        if not is_exclusive:
+            labels[start:stop] = lengthened(labels[start:stop], 1 / 3 if len(sets) == 1 else 1 / 2)
     exclusive = [c for start, stop, is_exclusive in sets if is_exclusive for c in range(start, stop)]
     for column, value in zip(exclusive, unit([labels[c] for c in exclusive]), strict=True):
         labels[column] = value

@@ -18,6 +18,11 @@ LabelSet = tuple[int, int, bool]
 
 UNIT_IMAGE_WEIGHT = 0.3
 """Share of the picture in the instance part of a unit; the text is what queries are compared with."""
+ONE_SET_POWER, SEVERAL_SETS_POWER = 0.75, 0.5
+"""Of the length of a label set's posteriors in an item: with 1 they are probabilities, with 0 compared by cosine.
+Beside others a set of many labels an item would outweigh them, so there it is nearer to the cosine."""
+UNIT_POWER = 0.25
+"""The same for a set of free labels in a unit; the excluding ones' length is 1."""
 
 
 class Space(Protocol):
@@ -50,10 +55,10 @@ class Space(Protocol):
 class PredictiveSpace:
     """[posteriors of the predictive branch ; shared representation of length 1] (recipe "default").
 
-    The inner product of two items' probabilities is the number of labels they are expected to share. Free labels
-    (sigmoid) stay probabilities; those that exclude each other (softmax) are divided by the root of their length,
-    half way to the cosine: an item the network is unsure of is then neither lost among the confident ones nor their
-    equal. In a unit picture and words vouch for each other, so there it is the cosine (docs/training.md).
+    The inner product of two items' probabilities is the number of labels they are expected to share. It favours items
+    of many labels and those the network is sure of, the cosine those it knows nothing of: the length of each label
+    set's posteriors is raised to a power in between. In a unit picture and words vouch for each other, so there labels
+    that exclude each other (softmax) are compared by cosine, and free ones (sigmoid) nearly (docs/training.md).
     """
 
     label_sets: Sequence[LabelSet]
@@ -67,22 +72,31 @@ class PredictiveSpace:
         return self._labels + self.shared
 
     @property
+    def _power(self) -> float:
+        return ONE_SET_POWER if len(self.label_sets) == 1 else SEVERAL_SETS_POWER
+
+    @property
     def _labels(self) -> int:
         return max((stop for _, stop, _ in self.label_sets), default=0)
 
     def vectors(self, modality: Modality, shared: Floats, logits: Floats) -> Floats:
-        posteriors = np.empty_like(logits)
+        labels = np.empty_like(logits)
         for start, stop, exclusive in self.label_sets:
             part = logits[:, start:stop]
-            posteriors[:, start:stop] = _softmax(part) if exclusive else _sigmoid(part)
-        return np.concatenate([self._scaled(posteriors), self.instance_scale * _unit(shared)], axis=1)
+            labels[:, start:stop] = _lengthened(_softmax(part) if exclusive else _sigmoid(part), self._power)
+        return np.concatenate([labels, self.instance_scale * _lengthened(shared, 0)], axis=1)
 
     def units(self, image: Floats, text: Floats) -> Floats:
-        labels = self._labels
-        posteriors = np.asarray((image[:, :labels] + text[:, :labels]) / 2, np.float32)
-        posteriors[:, self._exclusive] = _unit(posteriors[:, self._exclusive])
-        instance = _unit(UNIT_IMAGE_WEIGHT * image[:, labels:] + text[:, labels:])
-        return np.concatenate([posteriors, self.instance_scale * instance], axis=1)
+        n = self._labels
+        labels = np.asarray((image[:, :n] + text[:, :n]) / 2, np.float32)
+        exclusive = np.zeros(n, bool)
+        for start, stop, is_exclusive in self.label_sets:
+            exclusive[start:stop] = is_exclusive
+            if not is_exclusive:
+                labels[:, start:stop] = _lengthened(labels[:, start:stop], UNIT_POWER / self._power)
+        labels[:, exclusive] = _lengthened(labels[:, exclusive], 0)
+        instance = _lengthened(UNIT_IMAGE_WEIGHT * image[:, n:] + text[:, n:], 0)
+        return np.concatenate([labels, self.instance_scale * instance], axis=1)
 
     def query_weights(self, instance_weight: float) -> Floats:
         weights = np.ones(self.dim, np.float32)
@@ -92,21 +106,6 @@ class PredictiveSpace:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return {}
-
-    def _scaled(self, posteriors: Floats) -> Floats:
-        scaled = posteriors.copy()
-        part = posteriors[:, self._exclusive]
-        length = np.linalg.norm(part, axis=1, keepdims=True)
-        scaled[:, self._exclusive] = part / np.sqrt(np.maximum(length, 1e-12))
-        return scaled
-
-    @property
-    def _exclusive(self) -> NDArray[np.bool_]:
-        """Which label columns exclude each other."""
-        exclusive = np.zeros(self._labels, bool)
-        for start, stop, is_exclusive in self.label_sets:
-            exclusive[start:stop] = is_exclusive
-        return exclusive
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,5 +182,7 @@ def _sigmoid(logits: Floats) -> Floats:
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
-def _unit(rows: Floats) -> Floats:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
+def _lengthened(rows: Floats, power: float) -> Floats:
+    """The rows with their lengths raised to a power; 0 gives them length 1."""
+    length = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return np.asarray(rows * length ** np.float32(power - 1), np.float32)

@@ -57,17 +57,20 @@ def test_predictive_units_equal_the_twin(n, sets):
 
 
 def test_free_labels_by_hand():
-    """Probabilities 1/2 and 3/4 stay what they are; the shared part (3, 4) becomes (.6, .8)."""
+    """Probabilities 3/5 and 4/5 have length 1 and stay; two of 1/2 have length 2 ** -.5, to the power of 3/4 less."""
     space = PredictiveSpace(((0, 2, False),), 2)
-    vectors = space.vectors("text", np.array([[3, 4]], np.float32), np.array([[0, np.log(3)]], np.float32))
-    np.testing.assert_allclose(vectors, [[0.5, 0.75, 0.6, 0.8]], rtol=1e-6)
+    logits = np.array([[np.log(3 / 2), np.log(4)], [0, 0]], np.float32)
+    vectors = space.vectors("text", np.array([[3, 4], [3, 4]], np.float32), logits)
+    np.testing.assert_allclose(vectors, [[0.6, 0.8, 0.6, 0.8], [2**-0.875, 2**-0.875, 0.6, 0.8]], rtol=1e-6)
+    units = space.units(vectors, vectors)
+    np.testing.assert_allclose(units, [[0.6, 0.8, 0.6, 0.8], [2**-0.625, 2**-0.625, 0.6, 0.8]], rtol=1e-6)
 
 
 def test_exclusive_labels_by_hand():
-    """Two equal probabilities of 1/2 have length 2 ** -.5: over its root they are 2 ** -.75 each."""
+    """Two equal probabilities of 1/2 have length 2 ** -.5: to the power of 3/4 they are 2 ** -.875 each."""
     space = PredictiveSpace(((0, 2, True),), 1)
     vectors = space.vectors("text", np.ones((1, 1), np.float32), np.zeros((1, 2), np.float32))
-    np.testing.assert_allclose(vectors, [[2**-0.75, 2**-0.75, 1]], rtol=1e-6)
+    np.testing.assert_allclose(vectors, [[2**-0.875, 2**-0.875, 1]], rtol=1e-6)
     np.testing.assert_allclose(space.units(vectors, vectors), [[2**-0.5, 2**-0.5, 1]], rtol=1e-6)
 
 
@@ -82,9 +85,8 @@ def test_exclusive_labels_know_no_offset_and_free_ones_do():
 def test_extreme_logits():
     shared = np.ones((2, 4), np.float32)
     logits = np.array([[1e4] * 8, [-1e4] * 8], np.float32)
-    np.testing.assert_array_equal(
-        PredictiveSpace(FREE, 4).vectors("image", shared, logits)[:, :8], [[1] * 8, [0] * 8]
-    )
+    found = PredictiveSpace(FREE, 4).vectors("image", shared, logits)[:, :8]
+    np.testing.assert_allclose(found, [[8**-0.125] * 8, [0] * 8], rtol=1e-6)
     logits[:, 0] += 1
     found = PredictiveSpace(EXCLUSIVE, 4).vectors("image", shared, np.where(logits > 0, 0, logits))
     assert np.isfinite(found).all()
@@ -93,7 +95,7 @@ def test_extreme_logits():
 def test_zero_branches():
     space = PredictiveSpace(FREE, 4)
     vectors = space.vectors("text", np.zeros((1, 4), np.float32), np.zeros((1, 8), np.float32))
-    np.testing.assert_array_equal(vectors, [[0.5] * 8 + [0] * 4])
+    np.testing.assert_allclose(vectors, [[0.5 * 2**-0.125] * 8 + [0] * 4], rtol=1e-6)
     np.testing.assert_array_equal(space.units(0 * vectors, 0 * vectors), 0 * vectors)
 
 
