@@ -106,27 +106,27 @@ def lengthened(row, power):
 
 
 def predictive_vector(shared, logits, sets):
-    """Posteriors, those of each label set with their length to the power of 1/2, of the only one 3/4; then the shared
-    part of length 1."""
+    """Posteriors, those of each of n label sets with their length to the power of 1/2 over the root of n, of the only
+    one to the power of 3/4; then the shared part of length 1."""
     labels = []
-    power = 0.75 if len(sets) == 1 else 0.5
     for start, stop, is_exclusive in sets:
         part = logits[start:stop]
-        labels += lengthened(softmax(part) if is_exclusive else [sigmoid(x) for x in part], power)
+        posteriors = softmax(part) if is_exclusive else [sigmoid(x) for x in part]
+        power = 0.75 if len(sets) == 1 else 0.5
+        labels += [x / math.sqrt(len(sets)) for x in lengthened(posteriors, power)]
     return labels + unit(shared)
 
 
 def predictive_unit(image, text, sets, image_weight):
-    """Mean of the labels, exclusive ones of common length 1, of free sets the root (of the only one the cube root)
-    of the length; weighted mean of the rest, of length 1."""
+    """Mean of the labels, each of n sets of length 1, free ones with the root (the only one with the cube root) of
+    their length, over the root of n; weighted mean of the rest, of length 1."""
     n = max((stop for _, stop, _ in sets), default=0)
-    labels = [(a + b) / 2 for a, b in zip(image[:n], text[:n], strict=True)]
+    root = math.sqrt(len(sets))
+    labels = []
     for start, stop, is_exclusive in sets:
-        if not is_exclusive:
-            labels[start:stop] = lengthened(labels[start:stop], 1 / 3 if len(sets) == 1 else 1 / 2)
-    exclusive = [c for start, stop, is_exclusive in sets if is_exclusive for c in range(start, stop)]
-    for column, value in zip(exclusive, unit([labels[c] for c in exclusive]), strict=True):
-        labels[column] = value
+        mean = [root * (a + b) / 2 for a, b in zip(image[start:stop], text[start:stop], strict=True)]
+        power = 0 if is_exclusive else 1 / 3 if len(sets) == 1 else 1 / 2
+        labels += [x / root for x in lengthened(mean, power)]
     return labels + unit([image_weight * a + b for a, b in zip(image[n:], text[n:], strict=True)])
 
 

@@ -76,6 +76,11 @@ class PredictiveSpace:
         return ONE_SET_POWER if len(self.label_sets) == 1 else SEVERAL_SETS_POWER
 
     @property
+    def _share(self) -> np.float32:
+        """What each label set is multiplied by, so that several weigh no more beside the instance part than one."""
+        return np.float32(1 / np.sqrt(max(len(self.label_sets), 1)))
+
+    @property
     def _labels(self) -> int:
         return max((stop for _, stop, _ in self.label_sets), default=0)
 
@@ -83,18 +88,16 @@ class PredictiveSpace:
         labels = np.empty_like(logits)
         for start, stop, exclusive in self.label_sets:
             part = logits[:, start:stop]
-            labels[:, start:stop] = _lengthened(_softmax(part) if exclusive else _sigmoid(part), self._power)
+            posteriors = _softmax(part) if exclusive else _sigmoid(part)
+            labels[:, start:stop] = self._share * _lengthened(posteriors, self._power)
         return np.concatenate([labels, self.instance_scale * _lengthened(shared, 0)], axis=1)
 
     def units(self, image: Floats, text: Floats) -> Floats:
         n = self._labels
-        labels = np.asarray((image[:, :n] + text[:, :n]) / 2, np.float32)
-        exclusive = np.zeros(n, bool)
-        for start, stop, is_exclusive in self.label_sets:
-            exclusive[start:stop] = is_exclusive
-            if not is_exclusive:
-                labels[:, start:stop] = _lengthened(labels[:, start:stop], UNIT_POWER / self._power)
-        labels[:, exclusive] = _lengthened(labels[:, exclusive], 0)
+        labels = (image[:, :n] + text[:, :n]) / np.float32(2 * self._share)
+        for start, stop, exclusive in self.label_sets:
+            power = 0 if exclusive else UNIT_POWER / self._power
+            labels[:, start:stop] = self._share * _lengthened(labels[:, start:stop], power)
         instance = _lengthened(UNIT_IMAGE_WEIGHT * image[:, n:] + text[:, n:], 0)
         return np.concatenate([labels, self.instance_scale * instance], axis=1)
 
