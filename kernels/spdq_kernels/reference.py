@@ -238,11 +238,11 @@ def encode_additive(
         for d in range(dim):
             inner += vector[d] * words[:, :, d]
             squared += vector[d] * vector[d]
-        problem = _Problem(half_norms - inner, products4, np.zeros_like(inner), 0.0)
-        if along != 1 and squared:
-            problem.inner = half_norms - problem.unary
-            problem.pull = (along - 1) / squared
-            problem.unary += problem.pull * (problem.inner * (problem.inner / 2 - squared))
+        pull = (along - 1) / squared if along != 1 and squared else 0.0
+        unary = half_norms - inner
+        if pull > 0:
+            unary += pull * (inner * (inner / 2 - squared))
+        problem = _Problem(unary, products4, inner, pull)
         path = _beam_search(problem, beam)
         codes[i] = _icm(problem, path, sweeps)
     return codes

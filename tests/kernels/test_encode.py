@@ -59,6 +59,14 @@ def test_a_beam_of_all_paths_finds_the_best_code(along):
     assert np.array_equal(codes, best)
 
 
+@pytest.mark.parametrize("size", [1e-12, 1e-30, 1e-40])
+def test_the_direction_of_tiny_vectors_counts_too(size):
+    vectors, words = normal(14, 30, 6) * np.float32(size), normal(15, 2, 8, 6)
+    every = np.array(list(itertools.product(range(8), repeat=2)), np.uint8)
+    best = [every[weighted_error(vector, words, every, 20).argmin()] for vector in vectors]
+    assert np.array_equal(encode_additive(vectors, words, beam=64, sweeps=0, along=20), best)
+
+
 def test_a_vector_of_zeros_has_no_direction():
     words = normal(11, 3, 16, 4)
     vectors = np.zeros((2, 4), np.float32)

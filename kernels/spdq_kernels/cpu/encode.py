@@ -18,46 +18,41 @@ from spdq_kernels.cpu.compiler import kernel, read, write
 GROUP_VECTORS = 16  # vectors that meet one codebook in turn while it stays in the processor's cache
 
 
-@kernel(read(float32, 1), read(float32, 2), read(float64, 1), write(float64, 1))
-def half_errors(vector, columns, half_norms, costs):  # type: ignore[no-untyped-def]
-    """costs (K,) = half squared norms of the columns (D, K) less their inner products with vector (D,)."""
+@kernel(read(float32, 1), read(float32, 2), write(float64, 1))
+def inner_products(vector, columns, inner):  # type: ignore[no-untyped-def]
+    """inner (K,) = inner products of the columns (D, K) with vector (D,)."""
     dim, n_words = columns.shape
-    costs[:] = 0
+    inner[:] = 0
     for d in range(0, dim - 3, 4):
         x0, x1 = np.float64(vector[d]), np.float64(vector[d + 1])
         x2, x3 = np.float64(vector[d + 2]), np.float64(vector[d + 3])
         for k in range(n_words):
-            total = costs[k] + x0 * columns[d, k]
+            total = inner[k] + x0 * columns[d, k]
             total = total + x1 * columns[d + 1, k]
             total = total + x2 * columns[d + 2, k]
-            costs[k] = total + x3 * columns[d + 3, k]
+            inner[k] = total + x3 * columns[d + 3, k]
     for d in range(dim - dim % 4, dim):
         for k in range(n_words):
-            costs[k] += np.float64(vector[d]) * columns[d, k]
-    for k in range(n_words):
-        costs[k] = half_norms[k] - costs[k]
+            inner[k] += np.float64(vector[d]) * columns[d, k]
 
 
-@kernel(read(float32, 1), read(float64, 2), float64, write(float64, 2), write(float64, 2), returns=float64)
-def weigh_along(vector, half_norms, along, unary, inner):  # type: ignore[no-untyped-def]
-    """Make the error along the vector (D,) count ``along`` times in unary (M, K), the costs of words by themselves.
+@kernel(read(float32, 1), write(float64, 2), read(float64, 2), float64, write(float64, 2), returns=float64)
+def word_costs(vector, inner, half_norms, along, unary):  # type: ignore[no-untyped-def]
+    """unary (M, K) = what words cost by themselves, from their inner products with vector (D,) and half squared norms.
 
-    Leaves the words' inner products with the vector in inner (M, K), and returns what their products in pairs are
-    multiplied by: (along - 1) / |vector|^2, or 0 where all directions count alike.
+    Returns e, by which the inner products of two words are multiplied beside their own product.
     """
     squared = 0.0
     for d in range(vector.size):
         squared += np.float64(vector[d]) * np.float64(vector[d])
-    if along == 1 or squared == 0:
-        inner[:] = 0
-        return 0.0
-    pull = (along - 1) / squared
+    pull = 0.0 if along == 1 or squared == 0 else (along - 1) / squared
     n_codebooks, n_words = unary.shape
     for m in range(n_codebooks):
         for k in range(n_words):
-            product = half_norms[m, k] - unary[m, k]
-            inner[m, k] = product
-            unary[m, k] += pull * (product * (product / 2 - squared))
+            unary[m, k] = half_norms[m, k] - inner[m, k]
+        if pull > 0:
+            for k in range(n_words):
+                unary[m, k] += pull * (inner[m, k] * (inner[m, k] / 2 - squared))
     return pull
 
 
@@ -163,8 +158,8 @@ def encode_additive(vectors, columns, half_norms, products, beam, sweeps, along,
     """codes (n, M): beam search over columns (M, D, K), then ICM; products (M * K, M * K)."""
     n_vectors = vectors.shape[0]
     n_codebooks, _, n_words = columns.shape
-    unary = np.empty((GROUP_VECTORS, n_codebooks, n_words))
-    inner = np.empty((n_codebooks, n_words))
+    inner = np.empty((GROUP_VECTORS, n_codebooks, n_words))
+    unary = np.empty((n_codebooks, n_words))
     costs = np.empty(n_words)
     paths = np.empty((beam, n_codebooks), np.int64)
     next_paths = np.empty((beam, n_codebooks + 2), np.int64)
@@ -173,10 +168,11 @@ def encode_additive(vectors, columns, half_norms, products, beam, sweeps, along,
         stop = min(start + GROUP_VECTORS, n_vectors)
         for m in range(n_codebooks):
             for i in range(start, stop):
-                half_errors(vectors[i], columns[m], half_norms[m], unary[i - start, m])
+                inner_products(vectors[i], columns[m], inner[i - start, m])
         for i in range(start, stop):
-            pull = weigh_along(vectors[i], half_norms, along, unary[i - start], inner)
-            search_paths(unary[i - start], inner, pull, products, paths, next_paths, errors, costs)
-            improve_path(unary[i - start], inner, pull, products, paths[0], sweeps, costs)
+            products_with = inner[i - start]
+            pull = word_costs(vectors[i], products_with, half_norms, along, unary)
+            search_paths(unary, products_with, pull, products, paths, next_paths, errors, costs)
+            improve_path(unary, products_with, pull, products, paths[0], sweeps, costs)
             for m in range(n_codebooks):
                 codes[i, m] = paths[0, m]
