@@ -24,7 +24,7 @@ demo: $(VENV)/demo.stamp ## train on emoji, index, search; the report is demo-ou
 
 # Torch threads that spin while they wait starve each other on shared cores: let them sleep.
 test: $(VENV)/dev.stamp ## run all tests (SPDQ_DATA=FOLDER also those on the sets of data/README.md)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: $(VENV)/dev.stamp ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from spdq.models.spaces import AlignedSpace
+from spdq.models.spaces import AlignedSpace, Modality
 from spdq.models.spdq import SPDQModel, branches
 from spdq.quantizers.additive import AdditiveQuantizer
 from spdq.quantizers.codebooks import Codebooks
@@ -25,15 +29,18 @@ FEW_FIT_ROWS = 4_000
 MIXES = 8_000
 TEXT_VIEWS = 5
 """Units of each picture with random parts of its text: more words to learn codes from than it has items."""
+LEFT_OUT = 0.5
+"""Share of inputs and hidden units that are left out where the network is to be as unsure as it is of new items."""
 
 
 def fit_codebooks(model: SPDQModel, data: TrainingRows, bits: int, seed: int) -> Codebooks:
     """Additive codebooks of ``bits`` for a trained network and its space.
 
     The predictive space's are fitted on label-free vectors of training images, texts, units and, where texts have
-    several lines, units with parts of them: what is indexed later comes in all these forms. The paper's are fitted on
-    Z L (equation 7), one row for each distinct label row, weighted by how often it occurs; their training error is
-    that of the label-free vectors, too, which are what will be coded.
+    several lines, units with parts of them: what is indexed later comes in all these forms. They are there once more as
+    the network sees them when it is unsure. The paper's are fitted on Z L (equation 7), one row for each distinct label
+    row, weighted by how often it occurs; their training error is that of the label-free vectors, too, which are what
+    will be coded.
     """
     space, vectors = model.space, fit_vectors(model, data, seed)
     if not isinstance(space, AlignedSpace):
@@ -53,19 +60,45 @@ def fit_vectors(model: SPDQModel, data: TrainingRows, seed: int) -> Floats:
     """The vectors (n, D) float32 that codebooks are fitted on."""
     random = np.random.default_rng([seed, 4])
     rows = np.sort(np.concatenate([data.train, data.validation]))
-    image = _embed(model, "image", data.image[rows].numpy())
-    text = _embed(model, "text", data.text[rows].numpy())
+    recipe = TrainingRecipe(**model.training["recipe"])
+    image = _embed(model, "image", data.image[rows])
+    text = _embed(model, "text", data.text[rows])
     parts = [image, text, model.space.units(image, text)]
     if data.has_lines:
-        recipe = TrainingRecipe(**model.training["recipe"])
         views = [data.first_lines(rows), *(data.text_views(rows, recipe, random) for _ in range(TEXT_VIEWS))]
-        parts += [model.space.units(image, _embed(model, "text", view.numpy())) for view in views]
+        parts += [model.space.units(image, _embed(model, "text", view)) for view in views]
     vectors = np.concatenate(parts)
-    if len(vectors) > MAX_FIT_ROWS:
-        vectors = vectors[np.sort(random.choice(len(vectors), MAX_FIT_ROWS, replace=False))]
     if len(vectors) < FEW_FIT_ROWS:
         vectors = np.concatenate([vectors, _mixed(vectors, len(model.config.label_names), random)])
+    if not isinstance(model.space, AlignedSpace):
+        view = data.text_views(rows, recipe, random) if data.has_lines else data.text[rows]
+        with unsure(model.network, int(random.integers(1 << 32))):
+            image, text = _embed(model, "image", data.image[rows]), _embed(model, "text", view)
+        vectors = np.concatenate([vectors, image, text, model.space.units(image, text)])
+    if len(vectors) > MAX_FIT_ROWS:
+        vectors = vectors[np.sort(random.choice(len(vectors), MAX_FIT_ROWS, replace=False))]
     return np.ascontiguousarray(vectors, np.float32)
+
+
+@contextmanager
+def unsure(network: nn.Module, seed: int) -> Iterator[None]:
+    """A network in evaluation mode without a random half of its inputs and hidden units, as long as this lasts.
+
+    It has seen the training items so often that their posteriors are those of no new item: codebooks learned from them
+    alone have no words for doubt.
+    """
+    layers = [(layer, layer.p) for layer in network.modules() if isinstance(layer, nn.Dropout)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            for layer, _ in layers:
+                layer.p = LEFT_OUT
+                layer.train()
+            yield
+        finally:
+            for layer, share in layers:
+                layer.p = share
+                layer.eval()
 
 
 def _mixed(vectors: Floats, labels: int, random: np.random.Generator) -> Floats:
@@ -81,7 +114,6 @@ def _mixed(vectors: Floats, labels: int, random: np.random.Generator) -> Floats:
     return mixed
 
 
-def _embed(model: SPDQModel, modality: str, inputs: Floats) -> Floats:
+def _embed(model: SPDQModel, modality: Modality, inputs: Tensor) -> Floats:
     tower = model.network.image if modality == "image" else model.network.text
-    shared, logits = branches(tower, inputs)
-    return model.space.vectors("image" if modality == "image" else "text", shared, logits)
+    return model.space.vectors(modality, *branches(tower, inputs.numpy()))

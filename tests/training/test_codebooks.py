@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from oracles_training import QUICK
+from torch import nn
 
 from spdq.training import codebooks
-from spdq.training.codebooks import ALONG, TEXT_VIEWS, fit_codebooks, fit_vectors
+from spdq.training.codebooks import ALONG, TEXT_VIEWS, fit_codebooks, fit_vectors, unsure
 from spdq.training.rows import training_rows
 
 
@@ -46,16 +48,43 @@ def test_texts_of_lines_add_units_with_parts_of_them(data, trained):
 def test_few_vectors_are_joined_by_mixes_of_their_labels(data, trained, monkeypatch):
     model, rows = trained().model, training_rows(data(), QUICK["default"], 0)
     every = fit_vectors(model, rows, 0)
-    assert len(every) == 3 * 80 + codebooks.MIXES
-    own, mixed = every[:240].astype(np.float64), every[240:].astype(np.float64)
+    assert len(every) == 3 * 80 + codebooks.MIXES + 3 * 80
+    own, mixed = every[:240].astype(np.float64), every[240:-240].astype(np.float64)
     labels, instance = data().labels.shape[1], {row.tobytes() for row in every[:240, 8:]}
     assert labels == 8
-    assert {row.tobytes() for row in every[240:, 8:]} <= instance
+    assert {row.tobytes() for row in every[240:-240, 8:]} <= instance
     lowest, highest = own[:, :8].min(axis=0), own[:, :8].max(axis=0)
     assert ((mixed[:, :8] >= lowest - 1e-6) & (mixed[:, :8] <= highest + 1e-6)).all()
-    assert not {row.tobytes() for row in every[240:, :8]} & {row.tobytes() for row in every[:240, :8]}
+    assert not {row.tobytes() for row in every[240:-240, :8]} & {row.tobytes() for row in every[:240, :8]}
     monkeypatch.setattr(codebooks, "FEW_FIT_ROWS", 240)
-    np.testing.assert_array_equal(fit_vectors(model, rows, 0), every[:240])
+    np.testing.assert_array_equal(fit_vectors(model, rows, 0)[:240], every[:240])
+    assert len(fit_vectors(model, rows, 0)) == 480
+
+
+def test_some_are_what_the_network_says_when_it_is_unsure(data, trained):
+    model, rows = trained().model, training_rows(data(), QUICK["default"], 0)
+    before = model.embed_image(data().image_features)
+    vectors = fit_vectors(model, rows, 0)
+    sure, doubtful = vectors[:80], vectors[-240:-160]
+    groups = slice(*next((start, stop) for start, stop, exclusive in model.config.label_sets if exclusive))
+    assert np.median(doubtful[:, groups].max(axis=1)) < np.median(sure[:, groups].max(axis=1))
+    units = model.space.units(doubtful, vectors[-160:-80])
+    np.testing.assert_allclose(vectors[-80:], units, atol=1e-6)
+    # It is itself again, and nobody else's random numbers were drawn.
+    np.testing.assert_array_equal(model.embed_image(data().image_features), before)
+    state = torch.random.get_rng_state()
+    np.testing.assert_array_equal(fit_vectors(model, rows, 0), vectors)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_network_is_itself_again_after_an_error(trained):
+    network = trained().model.network
+    shares = [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)]
+    with pytest.raises(KeyboardInterrupt), unsure(network, 0):
+        raise KeyboardInterrupt
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Dropout)]
+    assert [layer.p for layer in layers] == shares
+    assert not any(layer.training for layer in layers)
 
 
 def test_many_vectors_are_sampled(data, trained, monkeypatch):
