@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
+import torch
+
+from spdq import __version__
 from spdq.data.dataset import Dataset
 from spdq.errors import DataError
 
@@ -20,3 +24,16 @@ def training_digest(dataset: Dataset) -> str:
         raise DataError(f"data set {dataset.name} has no split: make one with `spdq dataset split`")
     ids = dataset.ids[dataset.split.train]
     return hashlib.sha256("\n".join(map(str, ids.tolist())).encode()).hexdigest()
+
+
+def run_identity(dataset: Dataset, recipe: dict[str, Any], seed: int, bits: int) -> dict[str, Any]:
+    """What makes a training run this run, JSON-able; kept with checkpoint and model. Raises as ``training_digest``."""
+    return {
+        "dataset": dataset.name,
+        "rows_digest": training_digest(dataset),
+        "seed": seed,
+        "bits": bits,
+        "recipe": recipe,
+        "spdq": __version__,
+        "torch": torch.__version__,
+    }

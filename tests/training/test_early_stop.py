@@ -14,8 +14,10 @@ from spdq.evaluation import evaluate_labels
 from spdq.models.directory import CONFIG
 from spdq.models.spdq import branches
 from spdq.training.log import LOG, read_log
+from spdq.training.loop import CHECK_EVERY, MAY_STOP_AFTER, PATIENCE
 from spdq.training.rows import training_rows
-from spdq.training.spdq import CHECK_EVERY, MAY_STOP_AFTER, PATIENCE, train_spdq, validation_figures
+from spdq.training.spdq import train_spdq
+from spdq.training.validation import validation_figures
 
 LONG = replace(
     QUICK["default"],

@@ -16,14 +16,9 @@ from spdq.models import load_model
 from spdq.models.directory import CONFIG
 from spdq.training.checkpoint import CHECKPOINT
 from spdq.training.log import LOG, read_log
+from spdq.training.loop import CHECK_EVERY, one_cycle
 from spdq.training.provenance import training_digest
-from spdq.training.spdq import (
-    BITS,
-    CHECK_EVERY,
-    one_cycle,
-    train_spdq,
-    with_bits,
-)
+from spdq.training.spdq import BITS, train_spdq, with_bits
 
 RUNS = [("default", "features"), ("default", "raw"), ("paper", "features")]
 TERMS = {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spdq.losses.classification import sigmoid_terms
-from spdq.training.spdq import one_cycle
+from spdq.training.loop import one_cycle
 from spdq_benchmarks.baselines.contract import Baseline, Floats
 
 HIDDEN = 512
