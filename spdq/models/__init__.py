@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spdq.models.model import Model
 
-__all__ = ["load_model"]
+__all__ = ["SYSTEMS", "load_model"]
+
+SYSTEMS = {"spdq": "spdq.models.spdq:SPDQModel"}
+"""Where the model of each system is defined."""
 
 
 def load_model(directory: str | os.PathLike[str]) -> Model:
@@ -25,10 +29,11 @@ def load_model(directory: str | os.PathLike[str]) -> Model:
     """
     from spdq.errors import IncompatibleError
     from spdq.models.directory import read_model
-    from spdq.models.spdq import SPDQModel
 
     parts, _ = read_model(directory)
     kind = parts.config.get("model_type")
-    if kind != "spdq":
-        raise IncompatibleError(f"model type {kind!r} ({directory}): this version knows spdq")
-    return SPDQModel.from_parts(parts)
+    if not isinstance(kind, str) or kind not in SYSTEMS:
+        raise IncompatibleError(f"model type {kind!r} ({directory}): this version knows {', '.join(SYSTEMS)}")
+    module, _, name = SYSTEMS[kind].partition(":")
+    model: Model = getattr(import_module(module), name).from_parts(parts)
+    return model

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from spdq.models.config import SPDQConfig
+from collections.abc import Mapping
+from typing import Any
+
+from spdq.models.config import ModelConfig
 
 
-def model_card(config: SPDQConfig) -> str:
-    """What the model is, what it was trained on and how it is used."""
-    training = config.training
-    facts = "\n".join(f"| {name} | {value} |" for name, value in training.items())
+def model_card(config: ModelConfig, title: str, more: Mapping[str, Any]) -> str:
+    """What the model is, what it was trained on and how it is used; ``more`` facts than all systems have."""
+    facts = "\n".join(f"| {name} | {value} |" for name, value in {**config.training, **more}.items())
     return f"""---
 library_name: spdq
-tags: [cross-modal-retrieval, quantization, spdq]
+tags: [cross-modal-retrieval, quantization, {config.model_type}]
 ---
 
-# SPDQ, recipe "{config.recipe}", {config.bits} bits
+# {title}, recipe "{config.recipe}", {config.bits} bits
 
 Embeds images and texts in one space and turns each into a code of {config.bits // 8} bytes.
 
 | trained on | |
 |---|---|
 {facts}
-| labels | {len(config.label_names)} |
 
 ```python
 from spdq import load_model

@@ -1,10 +1,10 @@
-"""The settings of a trained SPDQ model, as they stand in ``config.json``."""
+"""The settings of trained models, as they stand in ``config.json``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from spdq.errors import DamagedError
 from spdq.models.spaces import LabelSet
@@ -12,15 +12,73 @@ from spdq.models.spaces import LabelSet
 Recipe = Literal["default", "paper"]
 
 MAX_WEIGHT = 1e6
+MAX_SIZE = 1 << 16
 _WRITTEN_BESIDE = {"format_version", "tensors", "files", "model_type"}
+_STORED_AS: dict[Any, type | tuple[type, ...]] = {float: (int, float), tuple: list}
+"""JSON has lists for tuples, and 1 may stand for 1.0."""
 
 
-@dataclass(frozen=True)
-class SPDQConfig:
-    """Sizes and settings of one model; everything that is needed to rebuild it from its tensors."""
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes and settings of one model: everything that is needed to rebuild it from its tensors.
+
+    A whole number is a size from 1 to 65,536, a float a weight of at most 1e6 either way.
+    """
+
+    model_type: ClassVar[str]
 
     recipe: Recipe
     bits: int
+    training: dict[str, Any]
+    """Where it comes from: data set, split, rows, digest of the training ids, seed, steps, versions."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able dict with ``model_type``."""
+        return {"model_type": self.model_type, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Rebuild and check.
+
+        Raises
+        ------
+        DamagedError
+            A setting is missing, unknown, or of another type or range.
+        """
+        kinds = {name: kind for name, kind in get_type_hints(cls).items() if get_origin(kind) is not ClassVar}
+        given = {name: value for name, value in stored.items() if name not in _WRITTEN_BESIDE}
+        if set(given) != set(kinds):
+            raise DamagedError(
+                f"config.json: settings {sorted(set(kinds) ^ set(given))} are missing or unknown. Train anew"
+            )
+        for name, hint in kinds.items():
+            kind = str if hint is Recipe else get_origin(hint) or hint
+            if not isinstance(given[name], _STORED_AS.get(kind, kind)) or isinstance(given[name], bool) != (
+                kind is bool
+            ):
+                raise DamagedError(f"config.json: {name} is {given[name]!r}. Restore it or train anew")
+            if kind is int and not 0 < given[name] <= MAX_SIZE:
+                raise DamagedError(f"config.json: {name} is {given[name]}, expected 1 to {MAX_SIZE}")
+            if kind is float:
+                if not abs(given[name]) <= MAX_WEIGHT:
+                    raise DamagedError(f"config.json: {name} is beyond {MAX_WEIGHT:g} or no number")
+                given[name] = float(given[name])
+        if given["recipe"] not in get_args(Recipe):
+            raise DamagedError(f"config.json: unknown recipe {given['recipe']!r}")
+        return cls(**cls._converted(given))
+
+    @classmethod
+    def _converted(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """What a system has to check and convert beyond types and ranges. Raises DamagedError."""
+        return given
+
+
+@dataclass(frozen=True, kw_only=True)
+class SPDQConfig(ModelConfig):
+    """Settings of an SPDQ model."""
+
+    model_type: ClassVar[str] = "spdq"
+
     label_names: tuple[str, ...]
     label_sets: tuple[LabelSet, ...]
     image_input: str
@@ -31,62 +89,17 @@ class SPDQConfig:
     direct_text: bool
     instance_weight: float
     instance_scale: float
-    training: dict[str, Any]
-    """Where it comes from: data set, split, rows, digest of the training ids, seed, steps, versions."""
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-able dict with ``model_type``."""
-        return {"model_type": "spdq", **asdict(self)}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> SPDQConfig:
-        """Rebuild and check.
-
-        Raises
-        ------
-        DamagedError
-            A setting is missing, unknown, or of another type or range.
-        """
-        names = {field.name for field in fields(cls)}
-        given = {name: value for name, value in stored.items() if name not in _WRITTEN_BESIDE}
-        if set(given) != names:
-            raise DamagedError(
-                f"config.json: settings {sorted(names ^ set(given))} are missing or unknown. Train anew"
-            )
-        for name, kind in _TYPES.items():
-            if not isinstance(given[name], kind) or isinstance(given[name], bool) != (kind is bool):
-                raise DamagedError(f"config.json: {name} is {given[name]!r}. Restore it or train anew")
-        if given["recipe"] not in ("default", "paper"):
-            raise DamagedError(f"config.json: unknown recipe {given['recipe']!r}")
-        for name in ("bits", "hidden", "shared", "private"):
-            if not 0 < given[name] <= 1 << 16:
-                raise DamagedError(f"config.json: {name} is {given[name]}, expected 1 to 65536")
-        given["label_names"] = tuple(map(str, given["label_names"]))
-        given["label_sets"] = _label_sets(given["label_sets"], len(given["label_names"]))
-        if not abs(given["instance_weight"]) <= MAX_WEIGHT:
-            raise DamagedError(f"config.json: instance_weight is beyond {MAX_WEIGHT:g} or no number")
-        if not 0 < given["instance_scale"] <= MAX_WEIGHT:
+    def _converted(cls, given: dict[str, Any]) -> dict[str, Any]:
+        names = tuple(map(str, given["label_names"]))
+        if not given["instance_scale"] > 0:
             raise DamagedError(f"config.json: instance_scale is not above 0 and at most {MAX_WEIGHT:g}")
-        given["instance_weight"] = float(given["instance_weight"])
-        given["instance_scale"] = float(given["instance_scale"])
-        return cls(**given)
-
-
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "recipe": str,
-    "bits": int,
-    "label_names": list,
-    "label_sets": list,
-    "image_input": str,
-    "text_input": str,
-    "hidden": int,
-    "shared": int,
-    "private": int,
-    "direct_text": bool,
-    "instance_weight": (int, float),
-    "instance_scale": (int, float),
-    "training": dict,
-}
+        return {
+            **given,
+            "label_names": names,
+            "label_sets": _label_sets(given["label_sets"], len(names)),
+        }
 
 
 def _label_sets(stored: list[Any], labels: int) -> tuple[LabelSet, ...]:

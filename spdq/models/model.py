@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from spdq.errors import DataError
+from spdq.errors import DataError, UsageError
 from spdq.features.images import ImageSource as ImageSource
 from spdq.features.registry import ImageExtractor, image_extractor
 from spdq.features.words import WordExtractor
@@ -72,11 +72,20 @@ class Model(ABC):
     def _embed_text(self, features: Features) -> Floats: ...
 
     @abstractmethod
-    def _embed_unit(self, image: Floats, text: Floats) -> Floats: ...
+    def _embed_unit(self, image: Features, text: Features) -> Floats:
+        """Vectors of n units whose image and text are both there."""
 
-    @abstractmethod
     def weigh_query(self, vectors: Floats, instance_weight: float | None = None) -> Floats:
-        """A query's vectors (n, dim) as they meet the codes; ``instance_weight`` None means the model's own."""
+        """A query's vectors (n, dim) as they meet the codes; ``instance_weight`` None means the model's own.
+
+        Raises
+        ------
+        UsageError
+            A weight for a model that ranks by one similarity alone.
+        """
+        if instance_weight is not None:
+            raise UsageError("this model ranks by one similarity: it has no instance weight to set")
+        return vectors
 
     @abstractmethod
     def to_parts(self) -> ModelParts:
@@ -97,11 +106,31 @@ class Model(ABC):
         return self._embed_text(_checked(features, self.text_width, "text"))
 
     def embed_unit(self, image_features: Features, text_features: Features) -> Floats:
-        """Vectors (n, dim) of units from the features of their images and texts. Raises as ``embed_image``."""
-        image, text = self.embed_image(image_features), self.embed_text(text_features)
-        if len(image) != len(text):
-            raise DataError(f"units need as many images as texts, got {len(image)} and {len(text)}")
-        return self._embed_unit(image, text)
+        """Vectors (n, dim) of units from the features of their images and texts. Raises as ``embed_image``.
+
+        A row of zeros is a missing image or text (``present``): the unit is what the other part says. A unit of
+        neither is a DataError.
+        """
+        image = _checked(image_features, self.image_width, "image")
+        text = _checked(text_features, self.text_width, "text")
+        if image.shape[0] != text.shape[0]:
+            raise DataError(f"units need as many images as texts, got {image.shape[0]} and {text.shape[0]}")
+        has_image, has_text = present(image), present(text)
+        if not (has_image | has_text).all():
+            row = int(np.argmin(has_image | has_text))
+            raise DataError(f"unit {row} has neither an image nor a known word in its text: leave it out")
+        both = has_image & has_text
+        if both.all():
+            return self._embed_unit(image, text)
+        vectors = np.empty((len(both), self.codebooks.dim), np.float32)
+        vectors[both] = self._embed_unit(image[both], text[both])
+        vectors[~has_text] = self._embed_image_alone(image[~has_text])
+        vectors[~has_image] = self._embed_text(text[~has_image])
+        return vectors
+
+    def _embed_image_alone(self, features: Features) -> Floats:
+        """Vectors of units that have no text."""
+        return self._embed_image(features)
 
     def encode_image(self, features: Features) -> Codes:
         """Codes (n, M) of images. Raises as ``embed_image``."""
@@ -162,6 +191,13 @@ class Model(ABC):
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write the model directory. Raises StorageError where the storage refuses."""
         write_model(directory, self.to_parts())
+
+
+def present(features: Features) -> NDArray[np.bool_]:
+    """Which rows (n,) of features are there: a row of zeros stands for a missing image or text."""
+    if sparse.issparse(features):
+        return np.asarray(abs(features).sum(axis=1)).ravel() > 0
+    return np.asarray(np.any(features != 0, axis=1))
 
 
 def _checked(features: Features, width: int, modality: str) -> Features:

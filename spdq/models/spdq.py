@@ -13,9 +13,10 @@ from spdq.features.words import WordExtractor
 from spdq.models.card import model_card
 from spdq.models.config import SPDQConfig
 from spdq.models.directory import ModelParts
-from spdq.models.inputs import InputMap, input_map
+from spdq.models.inputs import InputMap
 from spdq.models.model import Codes, Features, Floats, Model
 from spdq.models.spaces import AlignedSpace, Modality, Space, make_space
+from spdq.models.stored import load_network, model_tensors, read_codebooks, read_input, read_words, under
 from spdq.networks.spdq import SPDQNetwork, Tower
 from spdq.quantizers.codebooks import Codebooks
 
@@ -85,8 +86,9 @@ class SPDQModel(Model):
     def _embed_text(self, features: Features) -> Floats:
         return self._embed("text", features)
 
-    def _embed_unit(self, image: Floats, text: Floats) -> Floats:
-        return np.ascontiguousarray(self.space.units(image, text), np.float32)
+    def _embed_unit(self, image: Features, text: Features) -> Floats:
+        units = self.space.units(self._embed_image(image), self._embed_text(text))
+        return np.ascontiguousarray(units, np.float32)
 
     def encode_labels(self, labels: NDArray[np.uint8]) -> Codes:
         """Codes (n, M) of the labels themselves, ICM(Z l): what a database coded with its labels would hold.
@@ -109,22 +111,14 @@ class SPDQModel(Model):
         return vectors * self.space.query_weights(weight)
 
     def to_parts(self) -> ModelParts:
-        tensors: dict[str, NDArray[Any]] = {}
-        for name, parameter in self.network.state_dict().items():
-            tensors[f"network.{name}"] = parameter.numpy()
-        for modality, inputs in self.inputs.items():
-            tensors |= {f"input.{modality}.{name}": tensor for name, tensor in inputs.tensors().items()}
+        tensors = model_tensors(self.network, self.inputs, self.codebooks)
         tensors |= {f"space.{name}": tensor for name, tensor in self.space.tensors().items()}
-        tensors |= {f"codebooks.{name}": tensor for name, tensor in self.codebooks.tensors().items()}
-        tensors["codebooks.along"] = np.array([self.codebooks.along], np.float32)
-        if self.codebooks.training_error is not None:
-            tensors["codebooks.training_error"] = np.array([self.codebooks.training_error], np.float32)
         return ModelParts(
             config={**self.config.to_json()},
             tensors=tensors,
             vocabulary=self.words.to_json() if self.words else None,
             preprocessor=self.image_settings,
-            card=model_card(self.config),
+            card=model_card(self.config, "SPDQ", {"labels": len(self.config.label_names)}),
         )
 
     @classmethod
@@ -137,38 +131,25 @@ class SPDQModel(Model):
             Settings and tensors do not fit together.
         """
         config = SPDQConfig.from_json(parts.config)
+        inputs: dict[Modality, InputMap] = {
+            "image": read_input(parts, "image", config.image_input),
+            "text": read_input(parts, "text", config.text_input),
+        }
         try:
-            inputs: dict[Modality, InputMap] = {
-                "image": input_map(config.image_input, _under(parts.tensors, "input.image.")),
-                "text": input_map(config.text_input, _under(parts.tensors, "input.text.")),
-            }
             space = make_space(
                 "aligned" if config.recipe == "paper" else "predictive",
                 config.label_sets,
                 config.shared,
                 config.instance_scale,
-                _under(parts.tensors, "space."),
+                under(parts.tensors, "space."),
             )
-            quantizer = _under(parts.tensors, "codebooks.")
-            error = float(quantizer["training_error"][0]) if "training_error" in quantizer else None
-            along = float(quantizer["along"][0]) if "along" in quantizer else 1.0
-            codebooks = Codebooks(quantizer["words"], "additive", along=along, training_error=error)
-            words = WordExtractor.from_json(parts.vocabulary) if parts.vocabulary is not None else None
-        except (DataError, KeyError) as error:
+        except DataError as error:
             raise DamagedError(f"model: {error}. Train anew") from error
         with torch.device("meta"):
             network = build_network(config, inputs)
-        state = {name: torch.from_numpy(t) for name, t in _under(parts.tensors, "network.").items()}
-        try:
-            network.load_state_dict(state, assign=True)
-        except RuntimeError as error:
-            raise DamagedError("model: the network's tensors do not fit config.json. Train anew") from error
-        if codebooks.dim != space.dim or codebooks.bits != config.bits:
-            raise DamagedError(
-                f"model: codebooks of {codebooks.dim} dimensions and {codebooks.bits} bits, "
-                f"expected {space.dim} and {config.bits}. Train anew"
-            )
-        return cls(config, inputs, network, space, codebooks, words, parts.preprocessor)
+        load_network(network, parts)
+        codebooks = read_codebooks(parts, space.dim, config.bits)
+        return cls(config, inputs, network, space, codebooks, read_words(parts), parts.preprocessor)
 
 
 def build_network(config: SPDQConfig, inputs: dict[Modality, InputMap]) -> SPDQNetwork:
@@ -199,7 +180,3 @@ def branches(tower: Tower, inputs: Floats) -> tuple[Floats, Floats]:
         empty = np.empty((0, tower.shared.out_features), np.float32)
         return empty, np.empty((0, tower.classifier.out_features), np.float32)
     return np.concatenate(shared), np.concatenate(logits)
-
-
-def _under(tensors: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

@@ -88,9 +88,10 @@ def test_sizes_out_of_range(name, value):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e300, 10**400])
-def test_weights_out_of_range(value):
-    with pytest.raises(DamagedError, match=r"config.json: instance_weight is beyond 1e\+06 or no number"):
-        SPDQConfig.from_json(stored(instance_weight=value))
+@pytest.mark.parametrize("name", ["instance_weight", "instance_scale"])
+def test_weights_out_of_range(name, value):
+    with pytest.raises(DamagedError, match=rf"config.json: {name} is beyond 1e\+06 or no number"):
+        SPDQConfig.from_json(stored(**{name: value}))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_label_sets_that_leave_labels_out(sets, covered):
 
 
 def test_the_card_names_recipe_size_and_provenance():
-    card = model_card(CONFIG)
+    card = model_card(CONFIG, "SPDQ", {"labels": 3})
     assert card.startswith("---\nlibrary_name: spdq\n")
     assert '# SPDQ, recipe "default", 64 bits' in card
     assert "a code of 8 bytes" in card
@@ -129,7 +130,7 @@ def test_the_card_names_recipe_size_and_provenance():
         assert row in card.splitlines()
 
 
-@pytest.mark.parametrize("value", [0, -1, 1e7, float("nan")])
+@pytest.mark.parametrize("value", [0, -1])
 def test_instance_scale_in_range(value):
     with pytest.raises(DamagedError, match=r"config.json: instance_scale is not above 0 and at most 1e\+06"):
         SPDQConfig.from_json(stored(instance_scale=value))

@@ -12,6 +12,7 @@ from scipy import sparse
 from spdq import load_model
 from spdq.errors import DataError, IncompatibleError, NotFoundError, StorageError
 from spdq.models.directory import write_model
+from spdq.models.model import present
 from spdq.models.spdq import SPDQModel
 
 
@@ -73,7 +74,7 @@ def test_no_row(model):
     assert model.encode_text(text).shape == (0, 2)
 
 
-@pytest.mark.parametrize("extreme", [0.0, 1e6, -1e6])
+@pytest.mark.parametrize("extreme", [1e-30, 1e6, -1e6])
 def test_extreme_features(model, extreme):
     vectors = model.embed_unit(np.full((2, 12), extreme), np.full((2, model.text_width), extreme))
     assert np.isfinite(vectors).all()
@@ -115,6 +116,24 @@ def test_complex_features(model):
     for wrong in (np.full((1, model.text_width), 1j), sparse.csr_matrix(np.full((1, model.text_width), 1j))):
         with pytest.raises(DataError, match=r"text features must be real numbers, \(n, "):
             model.embed_text(wrong)
+
+
+def test_a_unit_without_a_part_is_what_the_other_says(model, images, texts):
+    image, text = images[:4].copy(), texts[:4].tolil()
+    image[1] = text[2] = 0
+    units = model.embed_unit(image, text.tocsr())
+    np.testing.assert_allclose(units[[0, 3]], model.embed_unit(images[:4], texts[:4])[[0, 3]], atol=1e-5)
+    np.testing.assert_allclose(units[1:2], model.embed_text(texts[1]), atol=1e-5)
+    np.testing.assert_allclose(units[2:3], model.embed_image(images[2]), atol=1e-5)
+    np.testing.assert_array_equal(present(image), [True, False, True, True])
+    np.testing.assert_array_equal(present(text.tocsr()), [True, True, False, True])
+
+
+def test_a_unit_of_neither_part(model):
+    image, text = np.ones((2, 12)), np.ones((2, model.text_width))
+    image[1] = text[1] = 0
+    with pytest.raises(DataError, match=r"unit 1 has neither an image nor a known word in its text"):
+        model.embed_unit(image, text)
 
 
 @pytest.mark.parametrize(("n_images", "n_texts"), [(3, 2), (1, 2), (0, 1)])
