@@ -98,6 +98,7 @@ class PixelExtractor:
     """The pixels of files or PIL images, squashed to 4 x 3: 36 features."""
 
     name = "pixels"
+    regions = 1
 
     def extract(self, images, progress=None):
         features = np.empty((len(images), 36), np.float32)

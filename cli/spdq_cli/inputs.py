@@ -13,10 +13,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spdq.data.pictures import picture_names
 from spdq.errors import DataError, NotFoundError, UsageError
 
 STDIN = "-"
-PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 DATA_SETS = (".h5", ".hdf5")
 JSON_LINES = (".jsonl", ".ndjson")
 _NEEDS = {"image": ("image",), "text": ("text",), "unit": ("image", "text")}
@@ -97,11 +97,7 @@ def _folder(folder: Path, modality: str) -> Items:
     """All pictures in a folder and the folders in it; ids are their paths from there."""
     if modality != "image":
         raise UsageError(f"{folder} is a folder of pictures: use --modality image, not {modality}")
-    inside = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in PICTURES]
-    paths = [path for path in inside if not any(part.startswith(".") for part in path.parts)]
-    if not paths:
-        raise DataError(f"{folder}: no pictures ({', '.join(PICTURES)}) in this folder")
-    ids = sorted(path.as_posix() for path in paths)
+    ids = picture_names(folder)
     return Items(np.array(ids), None, [folder / name for name in ids])
 
 

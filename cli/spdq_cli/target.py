@@ -31,6 +31,9 @@ split_file_option = click.option(
     type=PATH,
     help="The split: read if the file is there, else written to it.",
 )
+resplit_option = click.option(
+    "--resplit", is_flag=True, help="Another split may replace that of the same items in OUT.h5."
+)
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,7 @@ _IMPORT_OPTIONS = (
     ),
     seed_option,
     split_file_option,
-    click.option(
-        "--resplit", is_flag=True, help="Another split may replace that of the same items in OUT.h5."
-    ),
+    resplit_option,
     json_option,
 )
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spdq.data import checker, container
-from spdq.data.dataset import MAX_BYTES, check_ids
+from spdq.data.dataset import MAX_BYTES
+from spdq.data.dataset_checks import check_ids
 from spdq.errors import DataError
 
 Modality = Literal["image", "text", "unit"]

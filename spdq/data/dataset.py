@@ -6,12 +6,27 @@ import dataclasses
 import os
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from spdq.data.dataset_checks import (
+    MAX_CLICKS,
+    MAX_GRADE,
+    check_classes,
+    check_dense,
+    check_ids,
+    check_labels,
+    check_length,
+    check_name,
+    check_paths,
+    check_regions,
+    check_strings,
+    check_text_features,
+)
+from spdq.data.query_items import QueryItems
 from spdq.data.splits import Split, check_row_range
 from spdq.errors import DataError, UsageError
 
@@ -19,9 +34,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 MAX_BYTES = 8 << 30
-MAX_NAME = 255
-MAX_MAGNITUDE = 1e6
-"""Features beyond this are refused: squared distances between them lose all precision in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +52,20 @@ class Dataset:
     vocabulary : d unique words, the columns of ``text_features``.
     image_paths : n paths relative to ``root``, ``/`` between their parts.
     image_extractor : spec of the extractor that made ``image_features``, such as ``lite0:128``.
+    image_regions : how many parts of equal length a row of ``image_features`` is, one a region of the picture,
+        in row-major order.
+    classes : (n,) int64; items of one class show or mean one thing (weak and noisy); -1 is no class.
+    clicks : how often an item was clicked for a query; to learn from.
+    grades : how good an item is for a query that ``clicks`` lacks: 3 excellent, 2 good, 1 fair. What is not
+        named is bad. What held-out queries should find.
     split : query, train and database rows.
     root : the folder ``image_paths`` start from; after ``load`` the folder of the file. Not stored.
 
     Raises
     ------
     DataError
-        Any part of another shape or type, NaN, infinite or beyond 1e6, rows that do not align, duplicates.
+        Any part of another shape or type, NaN, infinite or beyond 1e6, rows that do not align, duplicates, a
+        query both in clicks and in grades.
     """
 
     name: str
@@ -59,33 +78,41 @@ class Dataset:
     vocabulary: tuple[str, ...] | None = None
     image_paths: tuple[str, ...] | None = None
     image_extractor: str | None = None
+    image_regions: int = 1
+    classes: npt.NDArray[np.int64] | None = None
+    clicks: QueryItems | None = None
+    grades: QueryItems | None = None
     split: Split | None = None
     root: Path | None = None
 
     def __post_init__(self) -> None:
-        _check_name("name", self.name)
+        check_name("name", self.name)
         check_ids(self.ids)
         n = len(self.ids)
         if self.image_features is not None:
-            _check_dense("image_features", self.image_features, n, ("float16", "float32"))
+            check_dense("image_features", self.image_features, n, ("float16", "float32"))
         if self.text_features is not None:
-            _check_text_features(self.text_features, n)
-        _check_labels(self.labels, self.label_names, n)
+            check_text_features(self.text_features, n)
+        check_labels(self.labels, self.label_names, n)
         if self.texts is not None:
-            _check_length("texts", self.texts, n)
-            _check_strings("texts", self.texts, may_be_empty=True)
+            check_length("texts", self.texts, n)
+            check_strings("texts", self.texts, may_be_empty=True)
         if self.vocabulary is not None:
             if self.text_features is None:
                 raise DataError("vocabulary without text_features: its words name their columns")
-            _check_length("vocabulary", self.vocabulary, self.text_features.shape[1])
-            _check_strings("vocabulary", self.vocabulary, unique=True)
+            check_length("vocabulary", self.vocabulary, self.text_features.shape[1])
+            check_strings("vocabulary", self.vocabulary, unique=True)
         if self.image_paths is not None:
-            _check_length("image_paths", self.image_paths, n)
-            _check_paths(self.image_paths)
+            check_length("image_paths", self.image_paths, n)
+            check_paths(self.image_paths)
         if self.image_extractor is not None:
-            _check_name("image_extractor", self.image_extractor)
+            check_name("image_extractor", self.image_extractor)
             if self.image_features is None:
                 raise DataError("image_extractor without image_features: it names what made them")
+        check_regions(self.image_regions, self.image_features)
+        if self.classes is not None:
+            check_classes(self.classes, n)
+        _check_queries(self.clicks, self.grades, n)
         if self.split is not None:
             for part in ("query", "train", "database"):
                 check_row_range(f"split {part}", getattr(self.split, part), n)
@@ -145,7 +172,7 @@ class Dataset:
         return dataclasses.replace(self, split=split)
 
     def take(self, rows: npt.ArrayLike) -> Dataset:
-        """The items of some rows, in that order, without a split.
+        """The items of some rows, in that order, without a split, clicks and grades: all these name rows.
 
         Parameters
         ----------
@@ -160,8 +187,8 @@ class Dataset:
         if chosen.ndim != 1 or chosen.size == 0 or not np.issubdtype(chosen.dtype, np.integer):
             raise DataError(f"rows to take: expected (m,) integers, got {chosen.shape} {chosen.dtype}")
         check_row_range("rows to take", np.sort(chosen.astype(np.int64)), len(self))
-        parts: dict[str, Any] = {"ids": self.ids[chosen], "split": None}
-        for name in ("image_features", "text_features", "labels"):
+        parts: dict[str, Any] = {"ids": self.ids[chosen], "clicks": None, "grades": None, "split": None}
+        for name in ("image_features", "text_features", "labels", "classes"):
             if (part := getattr(self, name)) is not None:
                 parts[name] = part[chosen]
         for name in ("texts", "image_paths"):
@@ -197,6 +224,7 @@ class Dataset:
             "ids": "int" if self.ids.dtype.kind == "i" else "str",
             "image_features": _describe_features(self.image_features),
             "image_extractor": self.image_extractor,
+            "image_regions": None if self.image_features is None else self.image_regions,
             "text_features": _describe_features(self.text_features),
             "words": None if self.vocabulary is None else len(self.vocabulary),
             "texts": None if self.texts is None else sum(bool(text.strip()) for text in self.texts),
@@ -204,6 +232,12 @@ class Dataset:
             "labels": None if self.labels is None else len(self.label_names),
             "label_sets": self._label_sets(),
             "labels_an_item": None if self.labels is None else float(self.labels.sum() / len(self)),
+            "classes": None if self.classes is None else len(np.unique(self.classes[self.classes >= 0])),
+            "classed_items": None if self.classes is None else int((self.classes >= 0).sum()),
+            "clicks": None
+            if self.clicks is None
+            else {**_describe_queries(self.clicks), "clicks": int(self.clicks.value.sum())},
+            "grades": None if self.grades is None else _describe_queries(self.grades),
             "split": None
             if split is None
             else {
@@ -231,117 +265,22 @@ def _describe_features(features: Any) -> dict[str, Any] | None:
     }
 
 
-def _check_length(what: str, values: tuple[str, ...], n: int) -> None:
-    if not isinstance(values, tuple):
-        raise DataError(f"{what}: expected a tuple of str, got {type(values).__name__}")
-    if len(values) != n:
-        raise DataError(f"{what}: expected {n}, got {len(values)}")
+def _describe_queries(found: QueryItems) -> dict[str, int]:
+    return {"queries": len(found.queries), "pairs": len(found)}
 
 
-def _check_strings(
-    what: str, values: tuple[str, ...], may_be_empty: bool = False, unique: bool = False
-) -> None:
-    """NUL ends a string in fixed-length storage and a lone surrogate has no UTF-8: both would be lost."""
-    for row, value in enumerate(values):
-        where = f"{what} row {row}" if len(values) > 1 else what
-        if not isinstance(value, str):
-            raise DataError(f"{where}: expected str, got {type(value).__name__}")
-        if not value and not may_be_empty:
-            raise DataError(f"{where} is empty")
-        if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise DataError(f"{where} holds a NUL character or a lone surrogate: {value!r}")
-    if unique and len(set(values)) < len(values):
-        repeated = next(value for value, times in Counter(values).items() if times > 1)
-        raise DataError(f'{what}: "{repeated}" appears more than once')
-
-
-def _check_name(what: str, name: str) -> None:
-    _check_strings(what, (name,))
-    if len(name) > MAX_NAME:
-        raise DataError(f"{what}: expected at most {MAX_NAME} characters, got {len(name)}")
-
-
-def check_ids(ids: Any) -> None:
-    if (
-        not isinstance(ids, np.ndarray)
-        or ids.ndim != 1
-        or not (ids.dtype == np.int64 or ids.dtype.kind == "U")
-    ):
-        raise DataError(f"ids: expected (n,) int64 or str array, got {_shape_of(ids)}")
-    if ids.size == 0:
-        raise DataError("ids: a data set needs at least one item")
-    if ids.dtype.kind == "U":
-        _check_strings("ids", tuple(ids.tolist()))
-    values, counts = np.unique(ids, return_counts=True)
-    if len(values) < len(ids):
-        raise DataError(f'duplicate id "{values[counts > 1][0]}"')
-
-
-def _check_dense(what: str, features: Any, n: int, dtypes: tuple[str, ...]) -> None:
-    if (
-        not isinstance(features, np.ndarray)
-        or features.ndim != 2
-        or features.shape[0] != n
-        or features.shape[1] == 0
-        or str(features.dtype) not in dtypes
-    ):
-        raise DataError(f"{what}: expected ({n}, d) {' or '.join(dtypes)}, got {_shape_of(features)}")
-    good = np.abs(features) <= np.float32(MAX_MAGNITUDE)
-    if not good.all():
-        row = int(np.argmin(good.all(axis=1)))
-        raise DataError(f"{what} row {row} has {_bad_value(features[row])}")
-
-
-def _check_text_features(features: Any, n: int) -> None:
-    if isinstance(features, np.ndarray):
-        return _check_dense("text_features", features, n, ("float32",))
-    if getattr(features, "format", None) != "csr":
-        raise DataError(f"text_features: expected a float32 array or CSR matrix, got {_shape_of(features)}")
-    if features.shape[0] != n or features.shape[1] == 0 or features.dtype != np.float32:
-        raise DataError(f"text_features: expected ({n}, d) float32 CSR, got {_shape_of(features)}")
-    try:
-        features.check_format(full_check=True)
-    except ValueError as error:
-        raise DataError(f"text_features: not a CSR matrix: {error}") from None
-    good = np.abs(features.data) <= np.float32(MAX_MAGNITUDE)
-    if not good.all():
-        first = int(np.argmin(good))
-        row = int(np.searchsorted(features.indptr, first, side="right")) - 1
-        raise DataError(f"text_features row {row} has {_bad_value(features.data[first : first + 1])}")
-    return None
-
-
-def _check_labels(labels: Any, label_names: tuple[str, ...], n: int) -> None:
-    if labels is None:
-        if label_names:
-            raise DataError(f"label_names: {len(label_names)} names without labels")
+def _check_queries(clicks: QueryItems | None, grades: QueryItems | None, n: int) -> None:
+    for name, found, most in (("clicks", clicks, MAX_CLICKS), ("grades", grades, MAX_GRADE)):
+        if found is None:
+            continue
+        if found.item.max() >= n:
+            raise DataError(f"{name}: item {found.item.max()} is outside the data set's {n} rows")
+        if found.value.max() > most:
+            raise DataError(f"{name}: expected 1 to {most:,}, got {found.value.max():,}")
+    if clicks is None or grades is None:
         return
-    if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8 or labels.ndim != 2 or len(labels) != n:
-        raise DataError(f"labels: expected ({n}, c) uint8, got {_shape_of(labels)}")
-    if labels.shape[1] == 0:
-        raise DataError("labels: expected at least one column, got none; leave labels out instead")
-    _check_length("label_names", label_names, labels.shape[1])
-    _check_strings("label_names", label_names, unique=True)
-    if labels.max() > 1:
-        row = int(np.argmax(labels.max(axis=1) > 1))
-        raise DataError(f"labels row {row} has {labels[row].max()}, expected 0 or 1")
-
-
-def _check_paths(paths: tuple[str, ...]) -> None:
-    _check_strings("image_paths", paths)
-    for row, path in enumerate(paths):
-        if PurePosixPath(path).is_absolute():
-            raise DataError(f"image_paths row {row}: expected a relative path, got {path}")
-
-
-def _bad_value(row: npt.NDArray[Any]) -> str:
-    if np.isnan(row).any():
-        return "NaN"
-    return "an infinite value" if np.isinf(row).any() else f"a value beyond {MAX_MAGNITUDE:g}"
-
-
-def _shape_of(value: Any) -> str:
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        kind = "" if isinstance(value, np.ndarray) else f" {type(value).__name__}"
-        return f"{value.shape} {value.dtype}{kind}"
-    return type(value).__name__
+    if shared := set(grades.queries).intersection(clicks.queries):
+        raise DataError(
+            f'"{min(shared)}" and {len(shared) - 1:,} more queries stand both in clicks and in grades: '
+            "a held-out query must not be learned from"
+        )

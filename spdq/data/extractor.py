@@ -23,6 +23,10 @@ class ImageExtractor(Protocol):
     def name(self) -> str:
         """Spec for the registry, stored with the features so that queries go through the same extractor."""
 
+    @property
+    def regions(self) -> int:
+        """How many equally long parts a row has, one a region of the picture; see ``Dataset.image_regions``."""
+
     def extract(
         self, images: Sequence[Path | Image], progress: Progress | None = None
     ) -> npt.NDArray[np.float32]:

@@ -80,6 +80,7 @@ def load_folder(
         texts=tuple(item.text for item in items) if any(item.text for item in items) else None,
         image_paths=tuple(paths),
         image_extractor=extractor.name,
+        image_regions=extractor.regions,
         split=split,
         root=folder,
     )

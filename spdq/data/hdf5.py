@@ -14,6 +14,7 @@ import numpy.typing as npt
 from spdq.data import checker, container
 from spdq.data.container import fixed_strings, read_array, read_attribute, read_ids, read_strings, stored_ids
 from spdq.data.dataset import Dataset
+from spdq.data.query_items import QueryItems
 from spdq.data.splits import Split
 from spdq.errors import DataError
 
@@ -24,23 +25,40 @@ LAYOUT = checker.Layout(
     title="data set format",
     short="format",
     groups={
-        "/": ("ids", "image", "text", "labels", "label_names", "split", "attributes", "clicks"),
-        "/image": ("features", "paths", "regions"),
+        "/": (
+            "ids",
+            "image",
+            "text",
+            "labels",
+            "label_names",
+            "classes",
+            "clicks",
+            "grades",
+            "split",
+            "attributes",
+        ),
+        "/image": ("features", "paths"),
         "/text": ("features", "utf8", "offsets", "vocabulary"),
         "/text/features": ("data", "indices", "indptr"),
+        "/clicks": ("query", "item", "count", "queries"),
+        "/clicks/queries": ("utf8", "offsets"),
+        "/grades": ("query", "item", "grade", "queries"),
+        "/grades/queries": ("utf8", "offsets"),
         "/split": ("query", "train", "database"),
     },
     attributes={
         "/": ("format", "version", "name"),
-        "/image": ("extractor",),
+        "/image": ("extractor", "regions"),
         "/text/features": ("shape",),
         "/split": ("kind", "seed"),
     },
     or_data_set=("/text/features",),
-    reserved=("/attributes", "/clicks", "/image/regions"),
+    reserved=("/attributes",),
 )
 _CSR_PARTS = LAYOUT.groups["/text/features"]
 _SPLIT_PARTS = LAYOUT.groups["/split"]
+_VALUES = {"clicks": "count", "grades": "grade"}
+"""What the value of a pair is called in a group of queries and items."""
 
 
 def write(dataset: Dataset, path: Path) -> None:
@@ -72,6 +90,7 @@ def _arrays(dataset: Dataset, folder: Path) -> dict[str, npt.NDArray[Any]]:
         "/image/features": dataset.image_features,
         "/labels": dataset.labels,
         "/label_names": fixed_strings(dataset.label_names) if dataset.label_names else None,
+        "/classes": dataset.classes,
     }
     if dataset.image_paths is not None:
         arrays["/image/paths"] = fixed_strings(_paths_from(folder, dataset))
@@ -80,14 +99,26 @@ def _arrays(dataset: Dataset, folder: Path) -> dict[str, npt.NDArray[Any]]:
     elif dataset.text_features is not None:
         arrays |= {f"/text/features/{part}": getattr(dataset.text_features, part) for part in _CSR_PARTS}
     if dataset.texts is not None:
-        encoded = [text.encode() for text in dataset.texts]
-        arrays["/text/utf8"] = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-        arrays["/text/offsets"] = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        arrays |= _stored_texts("/text", dataset.texts)
     if dataset.vocabulary is not None:
         arrays["/text/vocabulary"] = fixed_strings(dataset.vocabulary)
+    for name, value in _VALUES.items():
+        found: QueryItems | None = getattr(dataset, name)
+        if found is not None:
+            arrays |= {f"/{name}/query": found.query, f"/{name}/item": found.item}
+            arrays |= {f"/{name}/{value}": found.value, **_stored_texts(f"/{name}/queries", found.queries)}
     if dataset.split is not None:
         arrays |= {f"/split/{part}": getattr(dataset.split, part) for part in _SPLIT_PARTS}
     return {where: array for where, array in arrays.items() if array is not None}
+
+
+def _stored_texts(group: str, texts: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+    """Texts of any length: all their bytes, and where each begins and the last ends."""
+    encoded = [text.encode() for text in texts]
+    return {
+        f"{group}/utf8": np.frombuffer(b"".join(encoded), dtype=np.uint8),
+        f"{group}/offsets": np.cumsum([0, *map(len, encoded)], dtype=np.int64),
+    }
 
 
 def _attributes(dataset: Dataset) -> dict[str, Any]:
@@ -98,6 +129,8 @@ def _attributes(dataset: Dataset) -> dict[str, Any]:
     }
     if dataset.image_extractor is not None:
         attributes["/image@extractor"] = dataset.image_extractor
+    if dataset.image_regions > 1:
+        attributes["/image@regions"] = dataset.image_regions
     if dataset.text_features is not None and not isinstance(dataset.text_features, np.ndarray):
         attributes["/text/features@shape"] = tuple(int(size) for size in dataset.text_features.shape)
     if dataset.split is not None:
@@ -121,6 +154,7 @@ def _read_parts(file: h5py.File, folder: Path) -> Dataset:
     if "/text/features" in file:
         is_csr = isinstance(file["/text/features"], h5py.Group)
         text_features = _read_csr(file["/text/features"]) if is_csr else read_array(file, "/text/features")
+    regions = read_attribute(file, "/image", "regions")
     return Dataset(
         name=read_attribute(file, "/", "name"),
         ids=read_ids(file),
@@ -128,10 +162,14 @@ def _read_parts(file: h5py.File, folder: Path) -> Dataset:
         text_features=text_features,
         labels=read_array(file, "/labels"),
         label_names=read_strings(file, "/label_names") or (),
-        texts=_read_texts(file),
+        texts=_read_texts(file, "/text"),
         vocabulary=read_strings(file, "/text/vocabulary"),
         image_paths=read_strings(file, "/image/paths"),
         image_extractor=read_attribute(file, "/image", "extractor"),
+        image_regions=1 if regions is None else regions,
+        classes=read_array(file, "/classes"),
+        clicks=_read_query_items(file, "clicks"),
+        grades=_read_query_items(file, "grades"),
         split=_read_split(file),
         root=folder,
     )
@@ -150,12 +188,13 @@ def _read_csr(group: h5py.Group) -> Any:
         raise DataError(f"/text/features: not a CSR matrix: {error}") from None
 
 
-def _read_texts(file: h5py.File) -> tuple[str, ...] | None:
-    utf8, offsets = read_array(file, "/text/utf8"), read_array(file, "/text/offsets")
+def _read_texts(file: h5py.File, group: str) -> tuple[str, ...] | None:
+    """What ``_stored_texts`` made, or None where neither part is there."""
+    utf8, offsets = read_array(file, f"{group}/utf8"), read_array(file, f"{group}/offsets")
     if utf8 is None and offsets is None:
         return None
     if utf8 is None or offsets is None or utf8.dtype != np.uint8 or offsets.dtype != np.int64:
-        raise DataError("raw text needs /text/utf8 (uint8) and /text/offsets (int64)")
+        raise DataError(f"raw text needs {group}/utf8 (uint8) and {group}/offsets (int64)")
     if (
         offsets.ndim != 1
         or utf8.ndim != 1
@@ -163,14 +202,27 @@ def _read_texts(file: h5py.File) -> tuple[str, ...] | None:
         or offsets[0] != 0
         or offsets[-1] != utf8.size
     ):
-        raise DataError(f"/text/offsets: expected (n + 1,) from 0 to {utf8.size}")
+        raise DataError(f"{group}/offsets: expected (n + 1,) from 0 to {utf8.size}")
     if np.any(offsets[1:] < offsets[:-1]):
-        raise DataError("/text/offsets must not descend")
+        raise DataError(f"{group}/offsets must not descend")
     raw, ends = utf8.tobytes(), offsets.tolist()
     try:
         return tuple(raw[start:end].decode() for start, end in itertools.pairwise(ends))
     except UnicodeDecodeError as error:
-        raise DataError(f"/text/utf8: not UTF-8: {error}") from None
+        raise DataError(f"{group}/utf8: not UTF-8: {error}") from None
+
+
+def _read_query_items(file: h5py.File, name: str) -> QueryItems | None:
+    if name not in file:
+        return None
+    queries = _read_texts(file, f"/{name}/queries")
+    columns = [read_array(file, f"/{name}/{part}") for part in ("query", "item", _VALUES[name])]
+    if queries is None or any(column is None for column in columns):
+        raise DataError(f"/{name} needs {', '.join(LAYOUT.groups[f'/{name}'])}")
+    try:
+        return QueryItems(queries, *columns)
+    except DataError as error:
+        raise DataError(f"/{name}: {error}") from None
 
 
 def _read_split(file: h5py.File) -> Split | None:

@@ -86,6 +86,7 @@ def load_karpathy(
         texts=tuple(photo.text for photo in photos),
         image_paths=tuple(paths),
         image_extractor=extractor.name,
+        image_regions=extractor.regions,
         split=split,
         root=pictures,
     )

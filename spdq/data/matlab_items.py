@@ -98,6 +98,7 @@ def load_modalities(
         texts=None if captions is None else tuple(captions),
         image_paths=tuple(map(str, pictures)) if pictures and None not in pictures else None,
         image_extractor=None if request.extractor is None else request.extractor.name,
+        image_regions=1 if request.extractor is None else request.extractor.regions,
         split=make_split(n, queries(labels, request.seed, folder), request.kind, request.seed),
         root=folder,
     )
@@ -191,6 +192,7 @@ def load_blocks(name: str, file: Path, blocks: Mapping[str, Block], request: Req
         labels=labels,
         label_names=label_names(labels),
         image_extractor=None if request.extractor is None else request.extractor.name,
+        image_regions=1 if request.extractor is None else request.extractor.regions,
         split=_kept_split(len(labels), query, np.sort(train), n_database, request),
     )
 

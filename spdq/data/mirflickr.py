@@ -52,6 +52,13 @@ def load_mirflickr(
     DataError
         A file is not what is described above, a photo is broken, or no photo has both a tag and a label.
     """
+    items = mirflickr_items(folder, extractor, progress)
+    query = _query_rows(folder / "queries.txt", items.ids.tolist(), seed)
+    return items.with_split(make_split(len(items), query, kind, seed))
+
+
+def mirflickr_items(folder: Path, extractor: ImageExtractor, progress: Progress | None) -> Dataset:
+    """The items of ``load_mirflickr``, without a split; raises what that does."""
     photos = folder / "mirflickr"
     tags = {number: _tags(photos, number) for number in _photo_numbers(photos)}
     vocabulary = _vocabulary(photos, tags)
@@ -74,7 +81,7 @@ def load_mirflickr(
         vocabulary=vocabulary,
         image_paths=tuple(paths),
         image_extractor=extractor.name,
-        split=make_split(len(numbers), _query_rows(folder / "queries.txt", numbers, seed), kind, seed),
+        image_regions=extractor.regions,
         root=folder,
     )
 

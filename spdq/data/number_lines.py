@@ -10,7 +10,7 @@ from typing import TextIO
 import numpy as np
 import numpy.typing as npt
 
-from spdq.data.dataset import MAX_MAGNITUDE
+from spdq.data.dataset_checks import MAX_MAGNITUDE
 from spdq.data.text_lines import open_text
 from spdq.errors import DataError
 

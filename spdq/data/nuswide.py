@@ -118,6 +118,7 @@ def load_nuswide(
         vocabulary=vocabulary,
         image_paths=tuple(f"Flickr/{photo}" for photo in photos) if has_photos else None,
         image_extractor=None if isinstance(image, str) else image.name,
+        image_regions=1 if isinstance(image, str) else image.regions,
         split=split,
         root=folder,
     )

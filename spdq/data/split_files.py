@@ -174,7 +174,7 @@ def _same(a: Split, b: Split) -> bool:
 
 
 def _stored_split(out: Path) -> Dataset | None:
-    """What lies in ``out``, without its features; None where that is no data set with a split."""
+    """What lies in ``out``, without its features and clicks; None where that is no data set with a split."""
     if not out.is_file():
         return None
     try:
@@ -183,7 +183,7 @@ def _stored_split(out: Path) -> Dataset | None:
         return None
     if stored.split is None:
         return None
-    return Dataset(stored.name, stored.ids, split=stored.split)
+    return Dataset(stored.name, stored.ids, grades=stored.grades, split=stored.split)
 
 
 def _check_unchanged(out: Path, before: Dataset, made: Dataset) -> None:
@@ -191,12 +191,20 @@ def _check_unchanged(out: Path, before: Dataset, made: Dataset) -> None:
     if sorted(map(str, before.ids)) != sorted(map(str, made.ids)):
         return
     old, new = before.split, made.split
-    if old is None or (new is not None and all(_ids(before, part) == _ids(made, part) for part in PARTS)):
+    if old is None or (
+        new is not None
+        and all(_ids(before, part) == _ids(made, part) for part in PARTS)
+        and _held_out(before) == _held_out(made)
+    ):
         return
     raise UsageError(
         f"{out} holds the same items with another split (kind {old.kind}, seed {old.seed}): ask for that one, "
         "give its file (--split-file), or allow another (--resplit)"
     )
+
+
+def _held_out(dataset: Dataset) -> set[str]:
+    return set() if dataset.grades is None else set(dataset.grades.queries)
 
 
 def _ids(dataset: Dataset, part: str) -> set[Any]:

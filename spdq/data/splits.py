@@ -12,7 +12,9 @@ import numpy.typing as npt
 from spdq.errors import DataError, UsageError
 
 Rows = npt.NDArray[np.int64]
-SplitKind = Literal["seen", "unseen", "paired"]
+SplitKind = Literal["seen", "unseen", "paired", "matched", "clicks"]
+MADE_KINDS: tuple[SplitKind, ...] = ("seen", "unseen", "paired")
+"""What ``make_split`` makes of any items; the other kinds come with data that is made for them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +24,15 @@ class Split:
     - ``seen``: no query is trained on or searched; the training rows are in the database.
     - ``unseen``: query, train and database are disjoint.
     - ``paired``: the queries' own items are in the database; all of them are trained on, or none.
+    - ``matched``: queries are to find other rows of their class; no query is trained on or searched, train and
+      database may overlap in any way.
+    - ``clicks``: no row is a query, the queries are those of ``Dataset.grades``; train and database may overlap.
 
     Parameters
     ----------
-    query, train, database : (.,) int64, strictly ascending, none empty.
-    kind : one of the three above.
+    query, train, database : (.,) int64, strictly ascending, none empty but the query of kind ``clicks``, which
+        must be.
+    kind : one of the five above.
     seed : int >= 0, what the random parts were drawn with.
 
     Raises
@@ -47,7 +53,9 @@ class Split:
         _check_kind(self.kind)
         _check_seed(self.seed)
         for part in ("query", "train", "database"):
-            _check_rows(part, getattr(self, part))
+            _check_rows(part, getattr(self, part), may_be_empty=self.kind == "clicks" and part == "query")
+        if self.kind == "clicks" and self.query.size:
+            raise DataError(f"clicks split: expected no query rows, got {self.query.size}")
         if self.kind == "paired":
             n_trained = _n_common(self.query, self.train)
             if n_trained not in (0, len(self.query)):
@@ -89,9 +97,9 @@ def make_split(
     DataError
         Query rows out of range or duplicate, or nothing left to train on or search.
     UsageError
-        Unknown kind, negative seed, or ``train_on_queries`` with a kind other than paired.
+        A kind that is not of ``MADE_KINDS``, negative seed, or ``train_on_queries`` with a kind other than paired.
     """
-    _check_kind(kind)
+    _check_kind(kind, MADE_KINDS)
     _check_seed(seed)
     if train_on_queries and kind != "paired":
         raise UsageError(f'train_on_queries needs kind "paired", got "{kind}"')
@@ -161,14 +169,14 @@ def _check_count(n_query: int, n: int) -> None:
 
 def check_row_range(what: str, rows: Rows, n: int) -> None:
     """Raise DataError unless the ascending ``rows`` lie in 0 .. n - 1."""
-    if rows[0] < 0 or rows[-1] >= n:
+    if rows.size and (rows[0] < 0 or rows[-1] >= n):
         bad = rows[0] if rows[0] < 0 else rows[-1]
         raise DataError(f"{what}: row {bad} is outside the data set's {n} rows")
 
 
-def _check_kind(kind: str) -> None:
-    if kind not in get_args(SplitKind):
-        raise UsageError(f"split kind: expected {', '.join(get_args(SplitKind))}, got {kind!r}")
+def _check_kind(kind: str, known: tuple[str, ...] = get_args(SplitKind)) -> None:
+    if kind not in known:
+        raise UsageError(f"split kind: expected {', '.join(known)}, got {kind!r}")
 
 
 def _check_seed(seed: int) -> None:
@@ -176,11 +184,11 @@ def _check_seed(seed: int) -> None:
         raise UsageError(f"split seed: expected 0 or more, got {seed}")
 
 
-def _check_rows(part: str, rows: Rows) -> None:
+def _check_rows(part: str, rows: Rows, may_be_empty: bool) -> None:
     if not isinstance(rows, np.ndarray) or rows.ndim != 1 or rows.dtype != np.int64:
         what = f"{rows.shape} {rows.dtype}" if isinstance(rows, np.ndarray) else type(rows).__name__
         raise DataError(f"split {part}: expected (n,) int64 rows, got {what}")
-    if rows.size == 0:
+    if rows.size == 0 and not may_be_empty:
         raise DataError(f"split {part} is empty")
     if np.any(rows[1:] <= rows[:-1]):
         position = int(np.argmax(rows[1:] <= rows[:-1])) + 1

@@ -1,6 +1,6 @@
 """Image extractors by spec, so that a data set or a model directory can say which one made its features.
 
-A spec is a name and, after a colon, what the extractor is given: ``lite0:224``.
+A spec is a name and, after a colon, what the extractor is given: ``lite0:224``, ``lite0:224:2x2``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ class ImageExtractor(Protocol):
 
     @property
     def dim(self) -> int: ...
+
+    @property
+    def regions(self) -> int:
+        """A row is that many equally long parts, one a region of the picture, row by row; 1: the whole picture."""
+        ...
 
     def settings(self) -> dict[str, Any]:
         """All that decides the features, JSON-able; ``image_extractor(**settings)`` is the same again."""

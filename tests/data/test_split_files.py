@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spdq.data import Dataset, make_split, random_query_rows
+from spdq.data import Dataset, QueryItems, Split, make_split, random_query_rows
+from spdq.data.click_sets import with_clicks
 from spdq.data.split_files import read_split, settle_split, write_split
 from spdq.errors import (
     DamagedError,
@@ -53,6 +54,15 @@ def rewrite(path, signed=True, **changes):
         content["sha256"] = hashlib.sha256(canonical.encode()).hexdigest()
     path.write_text(json.dumps(content))
     return path
+
+
+def test_a_split_without_query_rows(tmp_path):
+    every = np.arange(20)
+    dataset = made().with_split(Split(every[:0], every, every[3:], "clicks", 5))
+    write_split(tmp_path / "s.json", dataset)
+    split = read_split(tmp_path / "s.json", made())
+    assert (split.kind, split.seed, split.query.size) == ("clicks", 5, 0)
+    npt.assert_array_equal(split.database, every[3:])
 
 
 @pytest.mark.parametrize("text_ids", [True, False])
@@ -253,6 +263,25 @@ def test_silent_splitting_anew_is_refused(tmp_path):
     write_split(tmp_path / "s.json", made("seen", 1))
     with pytest.raises(UsageError, match=message):
         settle_split(made, out, tmp_path / "s.json")
+
+
+def test_holding_out_other_queries_is_another_split(tmp_path):
+    clicks = QueryItems.from_mapping({f"query {row}": {row: 1} for row in range(20)})
+
+    def clicked(kind, seed):
+        return with_clicks(made(), clicks, 0.2, seed)
+
+    out = tmp_path / "x.h5"
+    clicked("clicks", 0).save(out)
+    settle_split(clicked, out, kind="clicks", seed=0)
+    message = r"holds the same items with another split \(kind clicks, seed 0\)"
+    with pytest.raises(UsageError, match=message):
+        settle_split(clicked, out, kind="clicks", seed=1)
+    with pytest.raises(UsageError, match=message):
+        settle_split(made, out)
+    made().save(out)
+    with pytest.raises(UsageError, match=r"another split \(kind seen, seed 0\)"):
+        settle_split(clicked, out, kind="clicks")
 
 
 def test_the_same_split_may_be_written_again(tmp_path):

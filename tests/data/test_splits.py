@@ -108,6 +108,9 @@ def test_make_split_refuses_query_rows(arguments, message):
 def test_make_split_refuses_wrong_arguments():
     with pytest.raises(UsageError, match="expected seen, unseen, paired, got 'both'"):
         make_split(5, [0], "both", 0)
+    for kind in ("matched", "clicks"):
+        with pytest.raises(UsageError, match=f"expected seen, unseen, paired, got '{kind}'"):
+            make_split(5, [0], kind, 0)
     with pytest.raises(UsageError, match="expected 0 or more, got -1"):
         make_split(5, [0], "seen", -1)
     with pytest.raises(UsageError, match='train_on_queries needs kind "paired", got "seen"'):
@@ -133,6 +136,15 @@ def test_spread_query_rows_leaves_at_least_one_row(n_query):
 
 
 @pytest.mark.parametrize(
+    ("train", "database"), [(rows(1, 2), rows(3)), (rows(1, 2), rows(1, 2)), (rows(1, 2), rows(2, 3))]
+)
+def test_train_and_database_may_overlap_in_any_way(train, database):
+    for kind, query in (("matched", rows(0, 5)), ("clicks", rows())):
+        split = Split(query, train, database, kind, 0)
+        assert not split.queries_trained
+
+
+@pytest.mark.parametrize(
     ("query", "train", "database", "kind", "message"),
     [
         (rows(0), rows(0, 1), rows(1), "seen", "seen split: 1 rows are both in query and train"),
@@ -141,6 +153,13 @@ def test_spread_query_rows_leaves_at_least_one_row(n_query):
         (rows(0), rows(1, 2), rows(2, 3), "unseen", "1 rows are both in train and database"),
         (rows(0, 1), rows(1, 2), rows(0, 1), "paired", "expected all queries trained on or none, got 1"),
         (rows(0, 1), rows(2), rows(0, 2), "paired", "1 queries are not in the database"),
+        (rows(0), rows(0, 1), rows(1), "matched", "matched split: 1 rows are both in query and train"),
+        (rows(0), rows(1), rows(0, 2), "matched", "matched split: 1 rows are both in query and database"),
+        (rows(), rows(1), rows(1), "matched", "split query is empty"),
+        (rows(0), rows(1), rows(1), "clicks", "clicks split: expected no query rows, got 1"),
+        (rows(), rows(), rows(1), "clicks", "split train is empty"),
+        (rows(), rows(1), rows(), "clicks", "split database is empty"),
+        ([], rows(1), rows(1), "clicks", r"split query: expected \(n,\) int64 rows, got list"),
         (rows(), rows(1), rows(1), "seen", "split query is empty"),
         (rows(0), rows(), rows(1), "seen", "split train is empty"),
         (rows(0), rows(1), rows(), "seen", "split database is empty"),
@@ -156,7 +175,9 @@ def test_split_refuses_rows_that_break_its_kind(query, train, database, kind, me
 
 
 def test_split_refuses_unknown_kind_and_negative_seed():
-    with pytest.raises(UsageError, match="split kind"):
+    with pytest.raises(
+        UsageError, match="split kind: expected seen, unseen, paired, matched, clicks, got 'other'"
+    ):
         Split(rows(0), rows(1), rows(1), "other", 0)
     with pytest.raises(UsageError, match="split seed"):
         Split(rows(0), rows(1), rows(1), "seen", -1)

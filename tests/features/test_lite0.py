@@ -64,7 +64,9 @@ def test_shape_and_sense(features, emoji):
     assert cosine[8].argmax() == 9
 
 
-def test_one_picture_by_hand(features, emoji):
+@pytest.fixture(scope="module")
+def last_convolution(emoji):
+    """What the network says of the first emoji at a size, by hand -> (1280, size / 32, size / 32)."""
     network = importlib.import_module("efficientnet_lite_pytorch").EfficientNet.from_name(
         "efficientnet-lite0"
     )
@@ -73,10 +75,51 @@ def test_one_picture_by_hand(features, emoji):
     network.eval()
     rgba = Image.open(emoji[0]).convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    x = np.asarray(flat.resize((128, 128), Image.Resampling.BICUBIC), np.float32) / 255
-    with torch.no_grad():
-        out = network.extract_features(torch.tensor((255 * x - 127) / 128).permute(2, 0, 1)[None])
-    np.testing.assert_allclose(features[0], out.mean((2, 3))[0].numpy(), atol=1e-4)
+
+    def output(size):
+        x = np.asarray(flat.resize((size, size), Image.Resampling.BICUBIC), np.float32) / 255
+        with torch.no_grad():
+            out = network.extract_features(torch.tensor((255 * x - 127) / 128).permute(2, 0, 1)[None])
+        return out[0].numpy()
+
+    return output
+
+
+def test_one_picture_by_hand(features, last_convolution):
+    np.testing.assert_allclose(features[0], last_convolution(128).mean((1, 2)), atol=1e-4)
+
+
+@pytest.mark.parametrize(("spec", "lines"), [
+    ("lite0:128:2x2", [(0, 2), (2, 4)]),
+    ("lite0:128:4x4", [(0, 1), (1, 2), (2, 3), (3, 4)]),
+    ("lite0:128:3x3", [(0, 2), (1, 3), (2, 4)]),
+    ("lite0:224:2x2", [(0, 4), (3, 7)]),
+])  # fmt: skip
+def test_regions_by_hand(last_convolution, emoji, spec, lines):
+    extractor = image_extractor(spec)
+    row = extractor.extract(emoji[:1])[0]
+    out = last_convolution(extractor.size)
+    expected = [out[:, top:below, left:right].mean((1, 2)) for top, below in lines for left, right in lines]
+    assert (extractor.regions, extractor.dim, len(row)) == (len(expected), row.size, 1280 * len(expected))
+    np.testing.assert_allclose(row.reshape(extractor.regions, 1280), expected, atol=1e-4)
+
+
+def test_regions_keep_the_row_of_the_whole_picture(features, extractor, emoji):
+    again = image_extractor("lite0:128:1x1")
+    assert (again.name, again.regions, again.dim) == ("lite0:128", 1, 1280)
+    assert again.settings() == extractor.settings()
+    np.testing.assert_array_equal(again.extract(emoji), features)
+    quarters = image_extractor("lite0:128:2x2").extract(emoji)
+    np.testing.assert_allclose(quarters.reshape(len(emoji), 4, 1280).mean(1), features, atol=1e-5)
+
+
+def test_regions_are_bitwise_the_same_in_any_company(emoji):
+    stored = json.loads(json.dumps(Lite0Extractor(size=64, grid=2).settings()))
+    assert stored["name"] == "lite0:64:2x2"
+    extractor = image_extractor(**stored)
+    rows = extractor.extract(emoji)
+    np.testing.assert_array_equal(extractor.extract(emoji[9:10])[0], rows[9])
+    assert extractor.extract([]).shape == (0, 5120)
 
 
 def test_row_is_bitwise_the_same_alone_and_in_any_company(extractor, features, emoji):
@@ -143,14 +186,33 @@ def test_bad_size(size):
         Lite0Extractor(size)
 
 
-@pytest.mark.parametrize("size", ["", "0", "33", "352", "-32", "64.0", "064", " 64", "٦٤", "64:64", "big"])
+@pytest.mark.parametrize("size", ["", "0", "33", "352", "-32", "64.0", "064", " 64", "٦٤", "2x2", "big"])
 def test_bad_size_in_a_spec(size):
     with pytest.raises(UsageError, match=f"from 32 to 320, got '{size}'"):
         image_extractor(f"lite0:{size}")
+    with pytest.raises(UsageError, match=f"from 32 to 320, got '{size}'"):
+        image_extractor(f"lite0:{size}:1x1")
+
+
+@pytest.mark.parametrize(("size", "cut", "known"), [
+    (128, "5x5", "1x1 to 4x4"), (320, "5x5", "1x1 to 4x4"), (64, "3x3", "1x1 to 2x2"), (32, "2x2", "1x1"),
+    (128, "", "1x1 to 4x4"), (128, "2x3", "1x1 to 4x4"), (128, "0x0", "1x1 to 4x4"), (128, "2", "1x1 to 4x4"),
+    (128, "02x02", "1x1 to 4x4"), (128, "2X2", "1x1 to 4x4"), (128, "2x2:", "1x1 to 4x4"), (64, "64", "1x1 to 2x2"),
+])  # fmt: skip
+def test_bad_regions_in_a_spec(size, cut, known):
+    with pytest.raises(UsageError, match=f"expected regions {known} at size {size}, got '{cut}'"):
+        image_extractor(f"lite0:{size}:{cut}")
+
+
+@pytest.mark.parametrize(("size", "grid"), [(128, 0), (128, 5), (32, 2), (128, 2.0), (128, True), (128, "2")])
+def test_bad_grid(size, grid):
+    with pytest.raises(UsageError, match=rf"expected regions 1x1.* at size {size}, got {grid!r}"):
+        Lite0Extractor(size, grid)
 
 
 @pytest.mark.parametrize(("spec", "full"), [
     ("lite0", "lite0:128"), ("lite0:128", "lite0:128"), ("lite0:32", "lite0:32"), ("lite0:320", "lite0:320"),
+    ("lite0:128:1x1", "lite0:128"), ("lite0:224:4x4", "lite0:224:4x4"),
 ])  # fmt: skip
 def test_name_is_the_full_spec(spec, full):
     extractor = image_extractor(spec)

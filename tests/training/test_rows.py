@@ -12,7 +12,7 @@ from scipy import sparse
 
 from spdq.data import make_split
 from spdq.errors import DataError
-from spdq.training import rows as rows_module
+from spdq.training import inputs as inputs_module
 from spdq.training.recipes import RECIPES
 from spdq.training.rows import batch_rows, label_sets, training_rows
 
@@ -260,7 +260,7 @@ def test_many_rows_span_the_text_input_by_a_part(data, monkeypatch):
         return len(training_rows(data("wide"), QUICK["default"], 0).inputs["text"].indptr) - 1
 
     assert basis_rows() == 80
-    monkeypatch.setattr(rows_module, "MAX_BASIS_ROWS", 60)
+    monkeypatch.setattr(inputs_module, "MAX_BASIS_ROWS", 60)
     assert basis_rows() == 30
 
 

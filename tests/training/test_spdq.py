@@ -18,7 +18,8 @@ from spdq.training.checkpoint import CHECKPOINT
 from spdq.training.log import LOG, read_log
 from spdq.training.loop import CHECK_EVERY, one_cycle
 from spdq.training.provenance import training_digest
-from spdq.training.spdq import BITS, train_spdq, with_bits
+from spdq.training.run import BITS
+from spdq.training.spdq import train_spdq, with_bits
 
 RUNS = [("default", "features"), ("default", "raw"), ("paper", "features")]
 TERMS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from spdq.data.dataset import Dataset
 from spdq.errors import DataError, UsageError
 from spdq.evaluation import parse_protocols
-from spdq.training.spdq import BITS
+from spdq.training.run import BITS
 from spdq_benchmarks.retrieval.keys import dataset_digest
 from spdq_benchmarks.retrieval.methods import METHODS, check_method, needs_labels
 from spdq_benchmarks.retrieval.records import file_name

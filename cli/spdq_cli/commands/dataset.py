@@ -93,7 +93,7 @@ def split(
             query = random_query_rows(len(made), development, seed)
         elif is_read and not fixed_by:
             return items
-        elif items.split is not None:
+        elif items.split is not None and items.split.kind != "clicks":
             query = items.split.query
         else:
             raise DataError(f"{source} has no split whose query rows could be kept: use --query-all")

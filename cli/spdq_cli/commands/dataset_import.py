@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spdq_cli.commands.import_clicks import clicks
 from spdq_cli.progress import progress_bar, quiet_option
 from spdq_cli.target import PATH, Target, into_target
 
 if TYPE_CHECKING:
-    from spdq.data.extractor import ImageExtractor
+    from spdq.data.dataset import Dataset
+    from spdq.data.extractor import ImageExtractor, Progress
+    from spdq.data.splits import SplitKind
 
 BAR = "Image features"
 MAKER = "Maker of the image features."
@@ -47,23 +50,57 @@ def import_() -> None:
     """
 
 
+import_.add_command(clicks)
+
+
+def _leave_kind_out(target: Target, form: str) -> None:
+    """Some forms of data come with a split of their own."""
+    from spdq.errors import UsageError
+
+    if target.kind is not None:
+        raise UsageError(f"--form {form} has a split of its own kind: leave --split {target.kind} out")
+
+
+def _emoji(
+    form: str, pictures: Path, maker: ImageExtractor, progress: Progress | None, kind: SplitKind, seed: int
+) -> Dataset:
+    from spdq.data.emoji import load_emoji
+    from spdq.data.emoji_clicks import load_emoji_clicks
+    from spdq.data.emoji_drawings import load_emoji_drawings
+    from spdq.features.tokens import words
+
+    if form == "drawings":
+        return load_emoji_drawings(pictures, maker, progress, seed)
+    if form == "clicks":
+        return load_emoji_clicks(pictures, maker, words, progress, seed)
+    return load_emoji(pictures, maker, progress, kind, seed)
+
+
 @import_.command()
 @into_target
-@click.option("--extractor", metavar="SPEC", default="lite0:128", help=MAKER)
+@click.option(
+    "--form",
+    type=click.Choice(["names", "drawings", "clicks"]),
+    default="names",
+    help="names: pictures and names; drawings: each emoji in two drawings, to find one by the other; "
+    "clicks: pictures and a click log made of the names.",
+)
+@click.option("--extractor", metavar="SPEC", help=f"{MAKER}  [default: lite0:128; of drawings lite0:128:2x2]")
 @quiet_option
-def emoji(target: Target, extractor: str, quiet: bool) -> None:
+def emoji(target: Target, form: str, extractor: str | None, quiet: bool) -> None:
     """1,898 emoji with their names in 14 languages, from the packages of the extra "demo".
 
-    The pictures are copied to the folder OUT-pictures beside OUT.h5.
+    The pictures go to the folder OUT-pictures beside OUT.h5. Twemoji is under CC BY 4.0, OpenMoji (the second
+    drawing) under CC BY-SA 4.0.
     """
-    from spdq.data.emoji import load_emoji
-
-    maker = _maker(extractor)
+    if form != "names":
+        _leave_kind_out(target, form)
+    maker = _maker(extractor or ("lite0:128:2x2" if form == "drawings" else "lite0:128"))
     pictures = target.out.with_name(f"{target.out.stem}-pictures")
     is_new = not pictures.exists()
     try:
         with progress_bar(BAR, quiet) as progress:
-            made = target.settle(lambda kind, seed: load_emoji(pictures, maker, progress, kind, seed))
+            made = target.settle(lambda kind, seed: _emoji(form, pictures, maker, progress, kind, seed))
         target.save(made)
     except BaseException:
         if is_new:
@@ -90,15 +127,30 @@ def wikipedia(target: Target, source: Path, features: Any) -> None:
 @import_.command()
 @source_argument
 @into_target
+@click.option(
+    "--form",
+    type=click.Choice(["photos", "clicks"]),
+    default="photos",
+    help="photos: photos and tags; clicks: also a click log made of the tags.",
+)
 @click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER)
 @quiet_option
-def mirflickr(target: Target, source: Path, extractor: str, quiet: bool) -> None:
+def mirflickr(target: Target, source: Path, form: str, extractor: str, quiet: bool) -> None:
     """MIRFlickr-25K in its original folders under SOURCE; the photos stay where they are."""
     from spdq.data.mirflickr import load_mirflickr
+    from spdq.data.mirflickr_clicks import load_mirflickr_clicks
 
+    if form == "clicks":
+        _leave_kind_out(target, form)
     maker = _maker(extractor)
     with progress_bar(BAR, quiet) as progress:
-        made = target.settle(lambda kind, seed: load_mirflickr(source, maker, progress, kind, seed))
+        made = target.settle(
+            lambda kind, seed: (
+                load_mirflickr_clicks(source, maker, progress, seed)
+                if form == "clicks"
+                else load_mirflickr(source, maker, progress, kind, seed)
+            )
+        )
     target.save(made)
 
 

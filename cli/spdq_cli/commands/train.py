@@ -16,7 +16,13 @@ PATH = click.Path(path_type=Path)
 @click.command(short_help="Train a model on a data set.")
 @click.argument("data", metavar="DATA.h5", type=PATH)
 @click.argument("model_dir", type=PATH)
-@click.option("--model", "kind", type=click.Choice(["spdq"]), default="spdq", help="The system to train.")
+@click.option(
+    "--model",
+    "system",
+    metavar="SYSTEM",
+    default="spdq",
+    help="spdq: labelled pairs; gated: units, pairs only.  [default: spdq]",
+)
 @click.option("--bits", type=click.Choice(["16", "32", "64", "128"]), default="64", help="Length of a code.")
 @click.option(
     "--recipe",
@@ -37,7 +43,7 @@ PATH = click.Path(path_type=Path)
 def train(
     data: Path,
     model_dir: Path,
-    kind: str,
+    system: str,
     bits: str,
     recipe: str,
     labels: str,
@@ -53,8 +59,8 @@ def train(
     from spdq.data.dataset import Dataset
     from spdq.errors import UsageError
     from spdq.models.directory import CONFIG
+    from spdq.training import train as train_model
     from spdq.training.checkpoint import CHECKPOINT
-    from spdq.training.spdq import train_spdq
 
     checkpoint = model_dir / CHECKPOINT
     if (model_dir / CONFIG).exists():
@@ -69,7 +75,8 @@ def train(
     is_new = not model_dir.exists()
     try:
         with progress_bar("Training steps", quiet) as progress:
-            model = train_spdq(
+            model = train_model(
+                system,
                 dataset,
                 bits=int(bits),
                 recipe=recipe,
@@ -86,7 +93,7 @@ def train(
             with contextlib.suppress(OSError):  # A run that never got to a checkpoint leaves an empty folder.
                 model_dir.rmdir()
         raise
-    made = {"model": str(model_dir), "type": kind, "recipe": recipe, "bits": int(bits)}
+    made = {"model": str(model_dir), "type": system, "recipe": recipe, "bits": int(bits)}
     made |= {name: model.training[name] for name in ("dataset", "split", "rows", "seed", "steps")}
     print_facts({**made, "fingerprint": model.fingerprint}, as_json)
 

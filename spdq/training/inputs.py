@@ -1,0 +1,156 @@
+"""The items of a data set as tower inputs: maps fitted on training rows, texts by line, views drawn from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from spdq.data.dataset import Dataset
+from spdq.errors import DataError
+from spdq.features.registry import image_extractor
+from spdq.features.words import WordExtractor
+from spdq.models.inputs import InputMap, fit_image_input, fit_text_input
+from spdq.models.spaces import Modality
+
+Rows = NDArray[np.int64]
+
+MAX_BASIS_ROWS = 4000
+"""Texts that span the text tower's input; more cost memory and time by their square."""
+VALIDATION_SHARE = 0.05
+MIN_ROWS_TO_VALIDATE = 2500
+"""Fewer training rows are too few to give some away: 5 % of them judge by chance and are missed in training."""
+
+
+class ViewShares(Protocol):
+    """How often a view of a text is its first line, and how often any one line."""
+
+    @property
+    def first_line(self) -> float: ...
+
+    @property
+    def single_line(self) -> float: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ItemInputs:
+    """Tower inputs of all items of a data set.
+
+    ``image`` and ``text`` are (n, width) float32; ``lines`` are those of each line of each text and ``line_starts``
+    (n + 1,) where an item's lines start (one line an item where texts are features).
+    """
+
+    image: Tensor
+    text: Tensor
+    lines: Tensor
+    line_starts: Rows
+    inputs: dict[Modality, InputMap]
+    words: WordExtractor | None
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether some text has several lines."""
+        return len(self.lines) > len(self.text)
+
+    def first_lines(self, rows: Rows) -> Tensor:
+        """Inputs of the first line of the texts of some rows, (r, width)."""
+        return self.lines[self.line_starts[rows]]
+
+    def text_views(self, rows: Rows, shares: ViewShares, random: np.random.Generator) -> Tensor:
+        """A random view (r, width) of each text: its first line, any one line, or the sum of a random subset."""
+        views = []
+        for row in rows:
+            start, stop = self.line_starts[row], self.line_starts[row + 1]
+            draw = random.random()
+            if draw < shares.first_line:
+                chosen = np.array([0])
+            elif draw < shares.first_line + shares.single_line:
+                chosen = np.array([random.integers(stop - start)])
+            else:
+                chosen = np.flatnonzero(random.random(stop - start) < random.uniform(0.2, 1.0))
+                chosen = chosen if len(chosen) else np.array([0])
+            views.append(self.lines[start + chosen].sum(dim=0))
+        together = torch.stack(views)
+        length = torch.linalg.vector_norm(self.text[rows], dim=1, keepdim=True)
+        own = torch.linalg.vector_norm(together, dim=1, keepdim=True).clamp(min=1e-12)
+        return torch.mul(together, length / own)
+
+
+def item_inputs(dataset: Dataset, train: Rows, image_width: int, text_width: int, seed: int) -> ItemInputs:
+    """Fit the extractor and the input maps on training rows and put all items through them.
+
+    Raises
+    ------
+    DataError
+        The data set has no image features or no text.
+    """
+    images = dataset.image_features
+    if images is None:
+        raise DataError(f"training needs /image/features, which data set {dataset.name} has not")
+    image_input = fit_image_input(images[train].astype(np.float32), image_width)
+    text_rows, line_rows, starts, words = _text_rows(dataset, train)
+    basis_rows = train
+    if len(basis_rows) > MAX_BASIS_ROWS // 2:
+        basis_rows = np.sort(
+            np.random.default_rng([seed, 1]).choice(basis_rows, MAX_BASIS_ROWS // 2, replace=False)
+        )
+    # Whole texts and names span the input together: queries are as short as names.
+    basis = text_rows[basis_rows]
+    if words is not None:
+        basis = sparse.vstack([basis, line_rows[starts[basis_rows]]]).tocsr()
+    text_input = fit_text_input(basis, text_width, weighted=words is not None)
+    return ItemInputs(
+        image=torch.from_numpy(image_input(images.astype(np.float32))),
+        text=torch.from_numpy(text_input(text_rows)),
+        lines=torch.from_numpy(text_input(line_rows)),
+        line_starts=starts,
+        inputs={"image": image_input, "text": text_input},
+        words=words if words is not None else _stored_words(dataset),
+    )
+
+
+def image_settings(dataset: Dataset) -> dict[str, Any] | None:
+    """Settings of the extractor that made a data set's image features, None where it is not known."""
+    return image_extractor(dataset.image_extractor).settings() if dataset.image_extractor else None
+
+
+def validation_rows(rows: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Training rows parted into those to train on and those to validate with, none where they are few.
+
+    Nothing may be fitted on validation rows: they would look better known than a query ever is.
+    """
+    if len(rows) < MIN_ROWS_TO_VALIDATE:
+        return rows, rows[:0]
+    count = int(len(rows) * VALIDATION_SHARE)
+    validation = np.sort(np.random.default_rng([seed, 2]).choice(rows, count, replace=False))
+    return np.setdiff1d(rows, validation), validation
+
+
+def _text_rows(dataset: Dataset, train: Rows) -> tuple[Any, Any, Rows, WordExtractor | None]:
+    """Features of whole texts and of single lines, where each item's lines start, and the extractor fitted."""
+    n = len(dataset.ids)
+    if dataset.text_features is not None:
+        return dataset.text_features, dataset.text_features, np.arange(n + 1), None
+    if dataset.texts is None:
+        raise DataError(
+            f"training SPDQ needs text, which data set {dataset.name} has not: neither /text/features nor /text/utf8"
+        )
+    words = WordExtractor.fit([dataset.texts[row] for row in train], weighting="tfidf", letters=(2, 4))
+    lines = [text.splitlines() or [""] for text in dataset.texts]
+    starts = np.cumsum([0, *map(len, lines)])
+    return (
+        words.transform(dataset.texts),
+        words.transform([line for item in lines for line in item]),
+        starts,
+        words,
+    )
+
+
+def _stored_words(dataset: Dataset) -> WordExtractor | None:
+    """The extractor of a data set that brings its own bag of words."""
+    return WordExtractor.from_vocabulary(dataset.vocabulary) if dataset.vocabulary is not None else None
