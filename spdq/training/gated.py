@@ -1,0 +1,210 @@
+"""Train the gated joint embedding: every query form against every target form, hardest negatives of the batch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spdq.data.dataset import Dataset
+from spdq.errors import DataError
+from spdq.losses.structured_hinge import structured_hinge_terms
+from spdq.models.config import Recipe
+from spdq.models.gated import GatedConfig, GatedModel, in_batches
+from spdq.models.inputs import Columns
+from spdq.networks.gated import GatedNetwork
+from spdq.training.inputs import ItemInputs, Rows, image_settings, item_inputs, validation_rows
+from spdq.training.loop import Progress, Task
+from spdq.training.partners import Partners
+from spdq.training.recipes import named_recipe, steps_for
+from spdq.training.run import run_training
+from spdq.training.vectors import additive_codebooks, reciprocal_rank
+
+
+@dataclass(frozen=True)
+class GatedRecipe:
+    """Every number of a training run of the gated joint embedding."""
+
+    name: Recipe
+    hidden: int = 512
+    dim: int = 64
+    direct: bool = False
+    """Whether the towers have a linear path beside the hidden layer."""
+    input_dropout: float = 0.1
+    dropout: float = 0.3
+    image_width: int = 256
+    text_width: int = 1024
+    batch: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    steps_per_row: float = 0.6
+    min_steps: int = 300
+    max_steps: int = 1500
+    margin: float = 0.2
+    first_line: float = 0.3
+    single_line: float = 0.25
+    along: float = 4.0
+    """How often the error along a vector counts when it is coded."""
+
+
+RECIPES = {
+    "default": GatedRecipe(name="default", direct=True),
+    "paper": GatedRecipe(name="paper"),
+}
+
+
+def train_gated(
+    dataset: Dataset,
+    bits: int = 64,
+    recipe: str | GatedRecipe = "default",
+    seed: int = 0,
+    directory: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> GatedModel:
+    """Train on the training rows of a data set's split; labels are not used.
+
+    Where the data set has classes, an item's partner is another item of its class: the query forms of one meet the
+    target forms of the other. Elsewhere an item is its own partner, by another view of its text.
+
+    Parameters
+    ----------
+    dataset
+        With a split, image features, and text features or raw texts.
+    bits, seed, directory, resume, progress
+        As ``run_training``.
+    recipe
+        "default", "paper", or settings of one's own.
+
+    Raises
+    ------
+    UsageError
+        Unknown recipe or bits, a negative seed.
+    DataError
+        The data set lacks what training needs.
+    IncompatibleError, StorageError
+        As ``run_training``.
+    """
+    settings = named_recipe(RECIPES, recipe) if isinstance(recipe, str) else recipe
+
+    def task() -> GatedTask:
+        return GatedTask(dataset, settings, seed, bits)
+
+    model = run_training(task, dataset, asdict(settings), bits, seed, directory, resume, progress)
+    return cast(GatedModel, model)
+
+
+class GatedTask(Task):
+    """Towers and gate, and the six tasks {text, image} query x {text, image, unit} target of every batch."""
+
+    network: GatedNetwork
+
+    def __init__(self, dataset: Dataset, recipe: GatedRecipe, seed: int, bits: int) -> None:
+        if dataset.split is None:
+            raise DataError(f"training needs /split, which data set {dataset.name} has not")
+        self.dataset, self.recipe, self.seed, self.bits = dataset, recipe, seed, bits
+        self.train, self.validation = validation_rows(dataset.split.train, seed)
+        self.items = item_inputs(dataset, self.train, recipe.image_width, recipe.text_width, seed)
+        self.partners = Partners(dataset.classes, self.train, len(dataset))
+        network = GatedNetwork(
+            self.items.inputs["image"].out_width,
+            self.items.inputs["text"].out_width,
+            hidden=recipe.hidden,
+            dim=recipe.dim,
+            input_dropout=recipe.input_dropout,
+            dropout=recipe.dropout,
+            direct=recipe.direct,
+        )
+        super().__init__(
+            network, steps_for(recipe, len(self.train)), recipe.learning_rate, recipe.weight_decay
+        )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"rows": len(self.train), "validation_rows": len(self.validation)}
+
+    def terms(self, step: int, random: np.random.Generator) -> dict[str, Tensor]:
+        rows = random.choice(self.train, min(self.recipe.batch, len(self.train)), replace=False)
+        partners = self.partners.draw(rows, random)
+        texts, their_texts = self._texts(rows, partners, random)
+        queries = {"i": self.network.image(self.items.image[rows]), "t": self.network.text(texts)}
+        targets = {
+            "i": self.network.image(self.items.image[partners]),
+            "t": self.network.text(their_texts),
+        }
+        targets["u"] = self.network.unit(targets["i"], targets["t"])
+        cost = self.recipe.margin * torch.from_numpy(self.partners.differ(rows)).float()
+        return {
+            f"{query}2{target}": structured_hinge_terms(vectors, theirs, cost).mean()
+            for query, vectors in queries.items()
+            for target, theirs in targets.items()
+        }
+
+    def _texts(self, rows: Rows, partners: Rows, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Views of the items' and of their partners' texts; of one text they are two different ones."""
+        if self.items.has_lines:
+            views = (self.items.text_views(chosen, self.recipe, random) for chosen in (rows, partners))
+            return next(views), next(views)
+        if self.items.inputs["text"].kind == Columns.kind:
+            return parted(self.items.text[rows], self.items.text[partners], random)
+        return self.items.text[rows], self.items.text[partners]
+
+    def validate(self) -> dict[str, float]:
+        if not len(self.validation):
+            return {}
+        rows = np.concatenate([self.validation, self.train])
+        units = _forms(self.network, self.items, rows)["u"]
+        queries = _forms(self.network, self.items, self.validation)
+        own = self.partners.same(self.validation, rows)
+        return {
+            f"reciprocal rank {form}2u": reciprocal_rank(queries[form], units, own) for form in ("t", "i")
+        }
+
+    def model(self, training: dict[str, Any]) -> GatedModel:
+        recipe, items = self.recipe, self.items
+        config = GatedConfig(
+            recipe=recipe.name,
+            bits=self.bits,
+            training=training,
+            image_input=items.inputs["image"].kind,
+            text_input=items.inputs["text"].kind,
+            hidden=recipe.hidden,
+            dim=recipe.dim,
+            direct=recipe.direct,
+        )
+        rows = np.sort(np.concatenate([self.train, self.validation]))
+        vectors = np.concatenate(list(_forms(self.network, items, rows).values()))
+        codebooks = additive_codebooks(vectors, self.bits, recipe.along, self.seed)
+        return GatedModel(
+            config, items.inputs, self.network, codebooks, items.words, image_settings(self.dataset)
+        )
+
+
+def parted(texts: Tensor, theirs: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Two views of bags of words: each word goes to one side, at random; lengths are kept.
+
+    A side that would be empty keeps all its words: a text of one word is both query and target.
+    """
+    chosen = torch.from_numpy(random.random(texts.shape) < 0.5)
+    sides = []
+    for whole, part in ((texts, texts * chosen), (theirs, theirs * ~chosen)):
+        length = torch.linalg.vector_norm(whole, dim=1, keepdim=True)
+        left = torch.linalg.vector_norm(part, dim=1, keepdim=True)
+        sides.append(torch.where(left > 0, part * (length / left.clamp(min=1e-12)), whole))
+    return sides[0], sides[1]
+
+
+def _forms(network: GatedNetwork, items: ItemInputs, rows: Rows) -> dict[str, np.ndarray]:
+    """Vectors (r, dim) of rows as images, texts and units, the network in evaluation mode."""
+    dim = network.gate.out_features
+    network.eval()
+    forms = {
+        "i": in_batches(network.image, dim, items.image[rows].numpy()),
+        "t": in_batches(network.text, dim, items.text[rows].numpy()),
+    }
+    forms["u"] = in_batches(network.unit, dim, forms["i"], forms["t"])
+    return forms
