@@ -48,6 +48,10 @@ def score(row, cut, ranked):
     if row == "ndcg@n":
         ideal = _dcg(sorted(ranked, reverse=True)[:cut])
         return _dcg(ranked[:cut]) / ideal if ideal else 0.0
+    if row == "dcg@n":
+        return _dcg(ranked[:cut]) / _dcg([7] * cut)
+    if row == "median-rank":
+        return relevant.index(True) + 1 if total else len(ranked) + 1
     raise KeyError(row)
 
 

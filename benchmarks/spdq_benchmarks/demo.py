@@ -40,13 +40,13 @@ from spdq.training.spdq import train_spdq
 from spdq_benchmarks.answers import QUERIES, answer_picture, answer_text, picture_queries
 from spdq_benchmarks.evaluation import (
     CROSS_MODAL,
-    INSTANCE_PROTOCOLS,
     Judgement,
     chance_level,
     embed_rows,
     judge,
 )
 from spdq_benchmarks.findings import Findings, Row, Sizes
+from spdq_benchmarks.relevance import DEFAULT_PROTOCOLS
 
 Progress = Callable[[str, int, int], None]
 """Called with (step, done, total)."""
@@ -246,7 +246,7 @@ def _rows(chance: list[Figure], judged: list[Judgement]) -> list[Row]:
 
 def _instance_chance(n: int, own: np.ndarray) -> list[Figure]:
     """What a random ranking of all items reaches: every item tied."""
-    return evaluate_instances(np.broadcast_to(np.float32(0), (len(own), n)), own, INSTANCE_PROTOCOLS)
+    return evaluate_instances(np.broadcast_to(np.float32(0), (len(own), n)), own, DEFAULT_PROTOCOLS["paired"])
 
 
 def _sizes(index: Index, folder: Path, dataset: Dataset) -> Sizes:

@@ -13,20 +13,21 @@ from scipy import sparse
 from spdq.data.dataset import Dataset
 from spdq.data.splits import Split
 from spdq.errors import DataError, IncompatibleError
-from spdq.evaluation import Figure, chance, evaluate_instances, evaluate_labels
+from spdq.evaluation import Figure, evaluate_instances
 from spdq.models.model import Features, Model
 from spdq.models.spdq import SPDQModel
 from spdq.quantizers.codebooks import Codebooks
 from spdq.training.provenance import training_digest
+from spdq_benchmarks.relevance import default_protocols, relevance, relevance_name
 
-Direction = Literal["i2t", "t2i", "t2u", "i2u"]
+Direction = Literal["i2t", "t2i", "t2u", "i2u", "i2i", "t2t"]
 """Query modality, then what the database holds: i image, t text, u unit."""
 Coding = Literal["codes", "vectors", "label codes"]
 
 DIRECTIONS: tuple[Direction, ...] = ("i2t", "t2i", "t2u", "i2u")
 CROSS_MODAL: tuple[Direction, ...] = ("i2t", "t2i")
-DEFAULT_PROTOCOLS = ("map@50", "map@all")
-INSTANCE_PROTOCOLS = ("instance-recall@1", "instance-recall@10")
+SIX_TASKS: tuple[Direction, ...] = ("t2t", "t2i", "t2u", "i2t", "i2i", "i2u")
+"""Queries of both modalities against images, texts and units."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Judgement:
     split: str
     """Kind of the split; "paired" also says whether the queries were trained on."""
     labels: str
-    """Prefix of the label set that decides relevance, "" for all labels."""
+    """What decides relevance: prefix of a label set, "" for all labels, "class" or "grades"."""
     coding: str
     """"codes"; "vectors", the floats they stand for; or "label codes", an upper bound made with the items' labels."""
     bits: int
@@ -69,9 +70,9 @@ def judge(
 ) -> list[Judgement]:
     """Judge a model on a data set's split, label-free: database items are coded from their features alone.
 
-    Text queries are the first line of a text, its name, unless ``whole_text_queries``. Without ``protocols`` a
-    "paired" split is judged by instance recall, others by map@50 and map@all. Relevant is what shares a label whose
-    name starts with ``labels``.
+    Text queries are the first line of a text, its name, unless ``whole_text_queries``; of a "clicks" split they are the
+    held-out queries. What is relevant and by which ``protocols`` a split is judged where none are given:
+    ``spdq_benchmarks.relevance``.
 
     Raises
     ------
@@ -84,14 +85,15 @@ def judge(
     """
     split = _checked_split(model, dataset)
     if not protocols:
-        protocols = INSTANCE_PROTOCOLS if split.kind == "paired" else DEFAULT_PROTOCOLS
+        protocols = default_protocols(split)
     by_instance = [name for name in protocols if name.startswith("instance-recall")]
     by_label = [name for name in protocols if name not in by_instance]
     if by_instance and split.kind != "paired":
         raise DataError(
             f'{by_instance[0]} needs the queries\' own items in the database: a "paired" split, this is {split.kind}'
         )
-    relevance = _relevance(dataset, labels) if by_label else None
+    by_relevance = relevance(dataset, split, labels) if by_label else None
+    by = relevance_name(dataset, split, labels)
     judgements: list[Judgement] = []
     for direction in directions:
         queries = _queries(model, dataset, split, direction, whole_text_queries, instance_weight)
@@ -103,15 +105,13 @@ def judge(
             elif coding == "label codes":
                 distances = _code_distances(model, queries, _label_codes(model, dataset, split.database))
             figures: list[Figure] = []
-            if relevance is not None:
-                figures += evaluate_labels(
-                    distances, relevance[split.query], relevance[split.database], by_label, progress=progress
-                )
+            if by_relevance is not None:
+                figures += by_relevance(distances, by_label, progress)
             if by_instance:
                 own = np.searchsorted(split.database, split.query)
                 figures += evaluate_instances(distances, own, by_instance, progress=progress)
             judgements += [
-                Judgement(figure, direction, split_name(split), labels, coding, model.codebooks.bits)
+                Judgement(figure, direction, split_name(split), by, coding, model.codebooks.bits)
                 for figure in figures
             ]
     return judgements
@@ -119,10 +119,12 @@ def judge(
 
 def chance_level(dataset: Dataset, protocols: Sequence[str], labels: str = "") -> list[Figure]:
     """What a random ranking of the split's database reaches. Raises DataError without split or labels."""
-    if dataset.split is None:
+    split = dataset.split
+    if split is None:
         raise DataError("the data set has no split: make one with `spdq dataset split`")
-    relevance = _relevance(dataset, labels)
-    return chance(protocols, relevance[dataset.split.query], relevance[dataset.split.database])
+    queries = len(dataset.grades.queries) if dataset.grades is not None else len(split.query)
+    tied = np.broadcast_to(np.float32(0), (queries, len(split.database)))
+    return relevance(dataset, split, labels)(tied, protocols, None)
 
 
 def embed_rows(model: Model, dataset: Dataset, modality: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -184,7 +186,13 @@ def _queries(
     whole_text: bool,
     instance_weight: float | None,
 ) -> NDArray[np.float32]:
-    if direction[0] == "i":
+    if split.kind == "clicks":
+        if direction[0] == "i" or dataset.grades is None:
+            raise DataError(
+                f"data set {dataset.name} is a click log: its held-out queries are texts (t2i, t2t, t2u)"
+            )
+        vectors = model.embed_text(model.text_features(dataset.grades.queries))
+    elif direction[0] == "i":
         vectors = embed_rows(model, dataset, "i", split.query)
     else:
         vectors = model.embed_text(text_features(model, dataset, split.query, first_line=not whole_text))
@@ -195,13 +203,6 @@ def _image_features(dataset: Dataset) -> NDArray[Any]:
     if dataset.image_features is None:
         raise DataError(f"data set {dataset.name} has no /image/features")
     return dataset.image_features
-
-
-def _relevance(dataset: Dataset, labels: str) -> NDArray[np.uint8]:
-    selected = dataset.select_labels(labels).labels if labels else dataset.labels
-    if selected is None:
-        raise DataError(f"data set {dataset.name} has no /labels: MAP needs them, instance-recall does not")
-    return selected
 
 
 def _distances(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spdq.errors import DataError, UsageError
-from spdq.evaluation import average_precision, hits, ndcg
+from spdq.evaluation import average_precision, first_hit, hits, ndcg
 from spdq.evaluation.averages import Score, average, each_query
 from spdq.evaluation.blocks import Array, Distances, Progress, check_matrix, distance_blocks
 from spdq.evaluation.figures import CurvePoint, Figure, Spread
 from spdq.evaluation.protocols import INSTANCE, Protocol, Protocols, parse_protocols
 from spdq.evaluation.ties import TiedRanking, rank
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Scoring = Callable[[TiedRanking, int], Score]
 
@@ -26,13 +29,15 @@ SCORES: dict[str, Scoring] = {
     "precision@n": hits.precision,
     "recall@n": hits.recall,
     "ndcg@n": ndcg.ndcg,
+    "dcg@n": ndcg.dcg,
+    "median-rank": first_hit.first_rank,
     "pr-curve": average_precision.over_all,
 }
 
 
 def evaluate_ranking(
     distances: Distances,
-    relevant: Array,
+    relevant: Array | csr_matrix,
     protocols: Protocols,
     *,
     block: int = 256,
@@ -45,7 +50,7 @@ def evaluate_ranking(
     ----------
     distances : (queries, items) any real dtype, or a function from a slice of queries to those rows
         Smaller = closer; items are tied where distances are exactly equal. +inf is an ordinary distance.
-    relevant : (queries, items) bool, or gains >= 0 for ``ndcg@n`` (relevant where > 0)
+    relevant : (queries, items) bool, or gains >= 0 for ``ndcg@n`` (relevant where > 0); an array or a CSR matrix
     protocols
         Names or parsed protocols.
     block
@@ -66,10 +71,17 @@ def evaluate_ranking(
     DataError
         Shapes that do not match, NaN distances, or gains that are negative or not finite.
     """
-    check_matrix("relevant", relevant)
-    if relevant.dtype.kind in "if" and not np.all((relevant >= 0) & (relevant < np.inf)):
+    gains = relevant if isinstance(relevant, np.ndarray) else relevant.data
+    if gains is relevant:
+        check_matrix("relevant", gains)
+    if gains.dtype.kind in "if" and not np.all((gains >= 0) & (gains < np.inf)):
         raise DataError("relevant: expected gains >= 0, found a negative or non-finite one")
-    return _judge(distances, lambda rows: relevant[rows], relevant.shape, protocols, block, progress, each)
+
+    def rows_of(rows: slice) -> Array:
+        block_of = relevant[rows]
+        return block_of if isinstance(block_of, np.ndarray) else block_of.toarray()
+
+    return _judge(distances, rows_of, relevant.shape, protocols, block, progress, each)
 
 
 def evaluate_labels(
@@ -158,7 +170,7 @@ def _judge(
         figures.append(
             Figure(
                 protocol.name,
-                *average(column),
+                *(first_hit.median(column) if protocol.row == "median-rank" else average(column)),
                 queries=n_queries,
                 skipped=float(n_queries - sum(score.counted for score in column)),
                 empty=empty,

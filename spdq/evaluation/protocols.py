@@ -23,6 +23,10 @@ DEFINITIONS = {
     "recall@n": "hits in the top n / all relevant items; a query without any counts 0",
     "ndcg@n": "sum of gain / log2(rank + 1) over the top n / the largest such sum possible; "
     "a query without a relevant item counts 0",
+    "dcg@n": "sum of gain / log2(rank + 1) over the top n / what n items of gain 7 would give: with the gains "
+    "2^grade - 1 the measure of the MSR-Bing challenge (n = 25); a query without a relevant item counts 0",
+    "median-rank": "median over queries of the rank of the first relevant item, smaller = better; without any, "
+    "one more than there are items",
     "pr-curve": "precision and recall at a series of ranks, each averaged over the queries, beside the area "
     "under each query's own curve without interpolation, which is map@all",
 }

@@ -13,7 +13,7 @@ from spdq.errors import DataError
 
 
 def training_digest(dataset: Dataset) -> str:
-    """Hex SHA-256 of the ids of the training rows, in order.
+    """Hex SHA-256 of the ids of the training rows, in order, and of the click log where there is one.
 
     Raises
     ------
@@ -23,7 +23,12 @@ def training_digest(dataset: Dataset) -> str:
     if dataset.split is None:
         raise DataError(f"data set {dataset.name} has no split: make one with `spdq dataset split`")
     ids = dataset.ids[dataset.split.train]
-    return hashlib.sha256("\n".join(map(str, ids.tolist())).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(map(str, ids.tolist())).encode())
+    if (clicks := dataset.clicks) is not None:
+        digest.update("\n".join(clicks.queries).encode())
+        for part in (clicks.query, clicks.item, clicks.value):
+            digest.update(part.tobytes())
+    return digest.hexdigest()
 
 
 def run_identity(dataset: Dataset, recipe: dict[str, Any], seed: int, bits: int) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def test_units_of_a_paired_split(spdq, run, world, tmp_path):
             'needs the queries\' own items in the database: a "paired" split',
         ),
         (["--labels", "taste:"], 4, "no label starts with 'taste:'"),
-        (["--direction", "t2t"], 2, "'t2t' is not one of"),
+        (["--direction", "u2t"], 2, "'u2t' is not one of"),
     ],
 )
 def test_what_cannot_be_judged(spdq, world, own_model, options, code, message):

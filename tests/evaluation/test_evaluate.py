@@ -12,11 +12,12 @@ import oracles_evaluation as oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from spdq.errors import DataError, UsageError
 from spdq.evaluation import chance, evaluate_labels, evaluate_ranking, parse_protocol
 
-ROWS = ["map@R", "map@R/skip", "map@all", "map@R/first-hits", "precision@n", "recall@n", "ndcg@n"]
+ROWS = ["map@R", "map@R/skip", "map@all", "map@R/first-hits", "precision@n", "recall@n", "ndcg@n", "dcg@n"]
 NAMES = [row.replace("@R", "@3").replace("@n", "@3") for row in ROWS]
 
 
@@ -48,6 +49,19 @@ def test_skipped_queries_of_each_protocol():
     assert [f.skipped for f in found] == [0, 2.5, 0, 1, 0, 0, 0]
     assert all(f.empty == 1 for f in found)
     assert spread(found[1]) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_sparse_relevance_is_judged_alike():
+    rng = np.random.default_rng(5)
+    distances, gains = (
+        rng.integers(0, 4, (20, 30)),
+        rng.integers(0, 3, (20, 30)) * (rng.random((20, 30)) < 0.2),
+    )
+    assert evaluate_ranking(distances, sparse.csr_matrix(gains), NAMES, block=7) == evaluate_ranking(
+        distances, gains, NAMES
+    )
+    with pytest.raises(DataError, match="expected gains >= 0"):
+        evaluate_ranking(distances, sparse.csr_matrix(-gains), "ndcg@1")
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +222,8 @@ def test_empty_database():
 
 def test_one_item():
     found = evaluate_ranking(np.zeros((1, 1)), np.ones((1, 1), bool), NAMES)
-    assert [f.value for f in found] == [1, 1, 1, 1, pytest.approx(1 / 3), 1, 1]
+    dcg = (1 / 7) / (1 + 1 / math.log2(3) + 1 / 2)
+    assert [f.value for f in found] == [1, 1, 1, 1, pytest.approx(1 / 3), 1, 1, pytest.approx(dcg)]
 
 
 def test_no_label_columns():
@@ -219,7 +234,8 @@ def test_no_label_columns():
 def test_all_tied_and_all_relevant():
     for figure in evaluate_ranking(np.zeros((3, 5)), np.ones((3, 5), bool), NAMES):
         if figure.protocol != "recall@3":
-            assert spread(figure) == pytest.approx((1, 1, 1))
+            highest = 1 / 7 if figure.protocol == "dcg@3" else 1
+            assert spread(figure) == pytest.approx((highest,) * 3)
 
 
 def test_unknown_protocol_and_instance_recall():

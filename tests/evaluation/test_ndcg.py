@@ -7,7 +7,7 @@ import oracles_evaluation as oracle
 import pytest
 from sklearn.metrics import ndcg_score
 
-from spdq.evaluation.ndcg import ndcg
+from spdq.evaluation.ndcg import dcg, ndcg
 from spdq.evaluation.ties import rank
 
 
@@ -43,4 +43,16 @@ def test_yes_or_no_relevance_is_gain_one():
 
 def test_nothing_to_gain():
     for n_items in (0, 3):
-        assert ndcg(rank(np.zeros(n_items), np.zeros(n_items)), 2) == (0, 0, 0, 1)
+        for measure in (ndcg, dcg):
+            assert measure(rank(np.zeros(n_items), np.zeros(n_items)), 2) == (0, 0, 0, 1)
+
+
+def test_the_factor_of_the_challenge():
+    """.01757 times the sum, which 25 excellent items bring to 1."""
+    gains = np.array([7, 3, 0, 7] + [0] * 30)
+    by_hand = 0.01757 * (7 + 3 / math.log2(3) + 7 / math.log2(5))
+    assert dcg(rank(np.arange(34.0), gains), 25).value == pytest.approx(by_hand, rel=1e-3)
+    assert dcg(rank(np.arange(30.0), np.full(30, 7)), 25).value == pytest.approx(1)
+    assert dcg(rank(np.arange(2.0), np.full(2, 7)), 25).value == pytest.approx(
+        (1 + 1 / math.log2(3)) / sum(1 / math.log2(i + 1) for i in range(1, 26))
+    )

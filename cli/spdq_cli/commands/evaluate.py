@@ -14,7 +14,7 @@ from spdq_cli.progress import progress_bar, quiet_option
 if TYPE_CHECKING:
     from spdq.data.dataset import Dataset
     from spdq.evaluation import Figure
-    from spdq_benchmarks.evaluation import Coding
+    from spdq_benchmarks.evaluation import Coding, Direction
 
 PATH = click.Path(path_type=Path)
 COLUMNS = (
@@ -39,14 +39,13 @@ COLUMNS = (
     "protocols",
     metavar="NAME",
     multiple=True,
-    help="Such as map@50, map@all, instance-recall@10, ndcg@10; may be repeated.  [default: map@50 and "
-    "map@all, or instance-recall@1 and @10 for a paired split]",
+    help="Such as map@50, map@all, instance-recall@10, ndcg@10; may be repeated.  [default: by the kind of split]",
 )
 @click.option(
     "--direction",
-    type=click.Choice(["i2t", "t2i", "t2u", "i2u", "both"]),
-    default="both",
-    help="Query modality, then what is searched: i image, t text, u unit; both: i2t and t2i.",
+    type=click.Choice(["i2t", "t2i", "t2u", "i2u", "i2i", "t2t", "both", "all"]),
+    help="Query modality, then what is searched: i image, t text, u unit; both: i2t and t2i; all: the six.  "
+    "[default: both, of a click log t2i]",
 )
 @click.option(
     "--labels",
@@ -88,7 +87,7 @@ def evaluate(
     order gives; chance is what a random ranking reaches.
     """
     from spdq.models import load_model
-    from spdq_benchmarks.evaluation import CROSS_MODAL, judge
+    from spdq_benchmarks.evaluation import judge
     from spdq_cli.encoding import load_dataset
 
     model = load_model(model_dir)
@@ -102,7 +101,7 @@ def evaluate(
         judgements = judge(
             model,
             dataset,
-            directions=CROSS_MODAL if direction == "both" else (direction,),
+            directions=_directions(dataset, direction),
             protocols=protocols,
             labels=labels,
             codings=codings,
@@ -130,7 +129,17 @@ def evaluate(
     print_table(COLUMNS, [[_shown(figure, column) for column in COLUMNS] for figure in figures])
 
 
+def _directions(dataset: Dataset, asked: Any) -> tuple[Direction, ...]:
+    from spdq_benchmarks.evaluation import CROSS_MODAL, SIX_TASKS
+
+    if asked is None:
+        asked = "t2i" if dataset.grades is not None else "both"
+    return {"both": CROSS_MODAL, "all": SIX_TASKS}.get(asked, (asked,))
+
+
 def _text_queries(dataset: Dataset, whole_text: bool) -> str:
+    if dataset.grades is not None:
+        return "held-out query of the click log"
     if dataset.text_features is not None:
         return "text features"
     return "whole text" if whole_text else "first line of text"
