@@ -139,7 +139,12 @@ def embed_rows(model: Model, dataset: Dataset, modality: str, rows: NDArray[np.i
         return model.embed_image(_image_features(dataset)[rows])
     if modality == "t":
         return model.embed_text(text_features(model, dataset, rows))
-    return model.embed_unit(_image_features(dataset)[rows], text_features(model, dataset, rows))
+    return model.embed_unit(*unit_features(model, dataset, rows))
+
+
+def unit_features(model: Model, dataset: Dataset, rows: NDArray[np.int64]) -> tuple[NDArray[Any], Features]:
+    """Image and text features of rows. Raises DataError where the data set lacks either."""
+    return _image_features(dataset)[rows], text_features(model, dataset, rows)
 
 
 def text_features(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from spdq.data.dataset import Dataset
 from spdq.errors import IncompatibleError
 from spdq.features import image_extractor
-from spdq.models.model import Codes, Floats, Model
-from spdq_benchmarks.evaluation import embed_rows
+from spdq.models.model import Codes, Features, Floats, Model, present
+from spdq_benchmarks.evaluation import embed_rows, unit_features
 from spdq_cli.errors import note
 from spdq_cli.inputs import Items
 from spdq_cli.progress import Progress
@@ -40,35 +41,72 @@ def load_dataset(model: Model, path: Path, modality: str | None = None) -> Datas
     return dataset
 
 
+@dataclass
+class Missing:
+    """How many units have been seen whose picture or text is missing."""
+
+    without_image: int = 0
+    without_text: int = 0
+
+    def count(self, images: Features, texts: Features) -> None:
+        """Look at the features of some more units."""
+        self.without_image += int((~present(images)).sum())
+        self.without_text += int((~present(texts)).sum())
+
+
 def encode_dataset(
     model: Model, dataset: Dataset, modality: str, rows: NDArray[np.int64], progress: Progress | None
-) -> Codes:
-    """Codes (n, M) of n rows of a data set, as "image", "text" or "unit"."""
-    return _encode(
-        model, len(rows), lambda part: embed_rows(model, dataset, modality[0], rows[part]), progress
-    )
+) -> tuple[Codes, Missing]:
+    """Codes (n, M) of n rows of a data set, as "image", "text" or "unit", and what units lack."""
+    missing = Missing()
+
+    def embed(part: slice) -> Floats:
+        if modality != "unit":
+            return embed_rows(model, dataset, modality[0], rows[part])
+        features = unit_features(model, dataset, rows[part])
+        missing.count(*features)
+        return model.embed_unit(*features)
+
+    return _encode(model, len(rows), embed, progress), missing
 
 
-def encode_items(model: Model, items: Items, progress: Progress | None) -> Codes:
-    """Codes (n, M) of n raw items; says how many texts have no word that the model knows."""
+def encode_items(model: Model, items: Items, progress: Progress | None) -> tuple[Codes, Missing]:
+    """Codes (n, M) of n raw items and what units lack; says how many texts have no word that the model knows."""
+    missing = Missing()
     without_words = 0
 
     def embed(part: slice) -> Floats:
         nonlocal without_words
         images = texts = None
         if items.images is not None:
-            images = model.image_features(items.images[part], _from(part.start, len(items.ids), progress))
+            images = _picture_features(model, items.images, part, progress)
         if items.texts is not None:
             texts = model.text_features(items.texts[part])
-            without_words += int((texts.getnnz(axis=1) == 0).sum())
+            if images is None:
+                without_words += int((~present(texts)).sum())
         if images is None:
             return model.embed_text(texts)
-        return model.embed_image(images) if texts is None else model.embed_unit(images, texts)
+        if texts is None:
+            return model.embed_image(images)
+        missing.count(images, texts)
+        return model.embed_unit(images, texts)
 
     codes = _encode(model, len(items.ids), embed, progress)
     if without_words:
         note(f"{without_words} of {len(items.ids)} texts have no known word: nothing tells their codes apart")
-    return codes
+    return codes, missing
+
+
+def _picture_features(
+    model: Model, images: list[Path | None], part: slice, progress: Progress | None
+) -> Floats:
+    """Features (n, image_width) of some pictures; those that are missing get a row of zeros."""
+    here = [(row, path) for row, path in enumerate(images[part]) if path is not None]
+    features = np.zeros((len(images[part]), model.image_width), np.float32)
+    if here:
+        report = _from(part.start, len(images), progress)
+        features[[row for row, _ in here]] = model.image_features([path for _, path in here], report)
+    return features
 
 
 def _encode(model: Model, count: int, embed: Callable[[slice], Floats], progress: Progress | None) -> Codes:

@@ -24,11 +24,14 @@ _NEEDS = {"image": ("image",), "text": ("text",), "unit": ("image", "text")}
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """Things to encode: ``ids`` (n,) int64 or str, and n texts, n pictures, or both."""
+    """Things to encode: ``ids`` (n,) int64 or str, and n texts, n pictures, or both.
+
+    Of a unit one part may be missing: an empty text, or None for a picture.
+    """
 
     ids: NDArray[Any]
     texts: list[str] | None
-    images: list[Path] | None
+    images: list[Path | None] | None
 
 
 def is_data_set(source: str) -> bool:
@@ -124,7 +127,10 @@ def _json_items(source: str, lines: list[tuple[int, str]], modality: str) -> Ite
         key = record.get("id") if isinstance(record, dict) else None
         if not isinstance(key, int | str) or isinstance(key, bool):
             raise DataError(f'{where}: expected an object with an "id", a string or an integer')
-        for name in needed:
+        given = [name for name in needed if modality != "unit" or record.get(name) is not None]
+        if not given:
+            raise DataError(f'{where}: a unit needs an "image" or a "text"')
+        for name in given:
             value = record.get(name)
             if not isinstance(value, str) or not value.strip():
                 raise DataError(f'{where}: expected "{name}", a string that is not empty')
@@ -138,8 +144,9 @@ def _json_items(source: str, lines: list[tuple[int, str]], modality: str) -> Ite
         ids = np.array(list(records), np.int64 if kind is int else None)
     except OverflowError:
         raise DataError(f"{_name(source)}: an integer id is beyond 64 bits") from None
-    texts = [record["text"] for record in records.values()] if "text" in needed else None
-    images = [folder / record["image"] for record in records.values()] if "image" in needed else None
+    texts = [record.get("text") or "" for record in records.values()] if "text" in needed else None
+    names = [record.get("image") for record in records.values()]
+    images = [folder / name if name else None for name in names] if "image" in needed else None
     return Items(ids, texts, images)
 
 

@@ -21,8 +21,9 @@ def model(world):
 def test_a_data_set(spdq, world, model, tmp_path, modality):
     done = spdq("encode", world.model, world.data, tmp_path / "c.h5", "--modality", modality, "--json")
     assert done.code == 0, done.err
+    parts = {"without_image": 0, "without_text": 0} if modality == "unit" else {}
     assert json.loads(done.out) == {
-        "file": str(tmp_path / "c.h5"), "items": 48, "bits": 16, "modality": modality,
+        "file": str(tmp_path / "c.h5"), "items": 48, "bits": 16, "modality": modality, **parts,
     }  # fmt: skip
     codes = Codes.load(tmp_path / "c.h5")
     assert list(codes.ids) == list(world.dataset.ids)
@@ -36,6 +37,34 @@ def test_a_data_set(spdq, world, model, tmp_path, modality):
         "unit": lambda: model.encode_unit(image, text),
     }
     npt.assert_array_equal(codes.codes, expected[modality]())
+
+
+def test_units_may_lack_a_part(spdq, world, model, tmp_path):
+    shutil.copy(world.pictures / "red-bar-1.png", tmp_path / "a.png")
+    records = [
+        {"id": "both", "text": "red bar", "image": "a.png"},
+        {"id": "text", "text": "red bar"},
+        {"id": "image", "image": "a.png", "text": None},
+        {"id": "unknown", "image": "a.png", "text": "xyzzy"},
+    ]
+    (tmp_path / "u.jsonl").write_text("\n".join(map(json.dumps, records)))
+    done = spdq(
+        "encode", world.model, tmp_path / "u.jsonl", tmp_path / "c.h5", "--modality", "unit", "--json"
+    )
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    assert (said["without_image"], said["without_text"]) == (1, 2)
+    image = model.image_features([tmp_path / "a.png"])
+    text = model.text_features(["red bar"])
+    expected = np.concatenate(
+        [
+            model.encode_unit(image, text),
+            model.encode_text(text),
+            model.encode_image(image),
+            model.encode_image(image),
+        ]
+    )
+    npt.assert_array_equal(Codes.load(tmp_path / "c.h5").codes, expected)
 
 
 def test_a_folder_of_pictures(spdq, world, model, tmp_path):
@@ -116,7 +145,14 @@ def test_many_items_go_in_chunks(spdq, world, model, tmp_path):
         ("x.jsonl", "[1]", "text", 4, 'x.jsonl line 1: expected an object with an "id"'),
         ("x.jsonl", '{"id": true, "text": "a"}', "text", 4, 'expected an object with an "id"'),
         ("x.jsonl", '{"id": 1, "text": " "}', "text", 4, 'expected "text", a string that is not empty'),
-        ("x.jsonl", '{"id": 1, "text": "a"}', "unit", 4, 'expected "image", a string that is not empty'),
+        (
+            "x.jsonl",
+            '{"id": 1, "text": "a", "image": 7}',
+            "unit",
+            4,
+            'expected "image", a string that is not empty',
+        ),
+        ("x.jsonl", '{"id": 1, "text": null}', "unit", 4, 'line 1: a unit needs an "image" or a "text"'),
         (
             "x.jsonl",
             '{"id": 1, "text": "a"}\n{"id": "1", "text": "a"}',

@@ -29,7 +29,8 @@ def encode(model_dir: Path, source: str, out: Path, modality: Any, quiet: bool, 
     INPUT is one of
       FILE.h5       a data set
       FOLDER        pictures; an id is a path from there
-      FILE.jsonl    {"id": ..., "text": ...} or "image": a path, or both, one a line
+      FILE.jsonl    {"id": ..., "text": ...} or "image": a path, or both, one a line;
+                    a unit may lack either and is coded by the other
       FILE          texts, one a line; an id is a line's number
       -             standard input: texts or, where the first line starts with {, JSON lines
     """
@@ -46,10 +47,14 @@ def encode(model_dir: Path, source: str, out: Path, modality: Any, quiet: bool, 
         if is_data_set(source):
             dataset = load_dataset(model, Path(source), modality)
             ids = dataset.ids
-            codes = encode_dataset(model, dataset, modality, np.arange(len(dataset)), progress)
+            codes, missing = encode_dataset(model, dataset, modality, np.arange(len(dataset)), progress)
         else:
             items = read_items(source, modality)
-            ids, codes = items.ids, encode_items(model, items, progress)
+            ids = items.ids
+            codes, missing = encode_items(model, items, progress)
     made = Codes(ids, codes, model.codebooks.bits, model.fingerprint, model.codebooks.fingerprint, modality)
     made.save(out)
-    print_facts({"file": str(out), "items": len(made), "bits": made.bits, "modality": modality}, as_json)
+    facts = {"file": str(out), "items": len(made), "bits": made.bits, "modality": modality}
+    if modality == "unit":
+        facts |= {"without_image": missing.without_image, "without_text": missing.without_text}
+    print_facts(facts, as_json)
