@@ -25,14 +25,23 @@ def hinge(queries, targets, cost):
     return terms
 
 
+def halves(vector, text, image):
+    """One vector's halves at these lengths."""
+    middle = len(vector) // 2
+    parts = vector[:middle], vector[middle:]
+    return np.concatenate(
+        [length * part / np.linalg.norm(part) for part, length in zip(parts, (text, image), strict=True)]
+    )
+
+
 def gated_unit(image, text, weight, bias):
-    """One unit at a time, float64: u = g e_T + (1 - g) e_I over its length."""
+    """One unit at a time, float64: u = g e_T + (1 - g) e_I, both halves of length sqrt(1/2)."""
     units = []
     for e_image, e_text in zip(image.astype(np.float64), text.astype(np.float64), strict=True):
+        e_image, e_text = halves(e_image, 1, 1), halves(e_text, 1, 1)
         logits = weight.astype(np.float64) @ np.concatenate([e_text, e_image]) + bias
         gate = np.array([1 / (1 + math.exp(-x)) for x in logits])
-        unit = gate * e_text + (1 - gate) * e_image
-        units.append(unit / np.linalg.norm(unit))
+        units.append(halves(gate * e_text + (1 - gate) * e_image, 0.5**0.5, 0.5**0.5))
     return np.array(units)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spdq.errors import DamagedError
 from spdq.features.words import WordExtractor
 from spdq.models.card import model_card
 from spdq.models.config import ModelConfig
@@ -35,7 +36,16 @@ class GatedConfig(ModelConfig):
     text_input: str
     hidden: int
     dim: int
+    guess: float
     direct: bool
+
+    @classmethod
+    def _converted(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if not 0 < given["guess"] < 1:
+            raise DamagedError(f"config.json: guess is {given['guess']}, expected a number between 0 and 1")
+        if given["dim"] % 2:
+            raise DamagedError(f"config.json: dim is {given['dim']}, expected an even number")
+        return given
 
 
 class GatedModel(Model):
@@ -118,6 +128,7 @@ class GatedModel(Model):
                 inputs["text"].out_width,
                 hidden=config.hidden,
                 dim=config.dim,
+                guess=config.guess,
                 input_dropout=0.0,
                 dropout=0.0,
                 direct=config.direct,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +23,7 @@ from spdq.training.loop import Progress, Task
 from spdq.training.partners import Partners
 from spdq.training.recipes import named_recipe, steps_for
 from spdq.training.run import run_training
-from spdq.training.vectors import additive_codebooks, reciprocal_rank
+from spdq.training.vectors import Floats, additive_codebooks, reciprocal_rank
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class GatedRecipe:
 
     name: Recipe
     hidden: int = 512
-    dim: int = 64
+    dim: int = 256
+    guess: float = math.sqrt(0.5)
+    """Length of the half of the space that an image or a text can only guess (``GatedNetwork``)."""
     direct: bool = False
     """Whether the towers have a linear path beside the hidden layer."""
     input_dropout: float = 0.1
@@ -52,7 +55,7 @@ class GatedRecipe:
 
 
 RECIPES = {
-    "default": GatedRecipe(name="default", direct=True),
+    "default": GatedRecipe(name="default", direct=True, guess=0.1),
     "paper": GatedRecipe(name="paper"),
 }
 
@@ -115,6 +118,7 @@ class GatedTask(Task):
             self.items.inputs["text"].out_width,
             hidden=recipe.hidden,
             dim=recipe.dim,
+            guess=recipe.guess,
             input_dropout=recipe.input_dropout,
             dropout=recipe.dropout,
             direct=recipe.direct,
@@ -139,7 +143,9 @@ class GatedTask(Task):
         targets["u"] = self.network.unit(targets["i"], targets["t"])
         cost = self.recipe.margin * torch.from_numpy(self.partners.differ(rows)).float()
         return {
-            f"{query}2{target}": structured_hinge_terms(vectors, theirs, cost).mean()
+            f"{query}2{target}": structured_hinge_terms(
+                vectors / self.network.highest_score(query, target), theirs, cost
+            ).mean()
             for query, vectors in queries.items()
             for target, theirs in targets.items()
         }
@@ -174,14 +180,18 @@ class GatedTask(Task):
             text_input=items.inputs["text"].kind,
             hidden=recipe.hidden,
             dim=recipe.dim,
+            guess=recipe.guess,
             direct=recipe.direct,
         )
-        rows = np.sort(np.concatenate([self.train, self.validation]))
-        vectors = np.concatenate(list(_forms(self.network, items, rows).values()))
-        codebooks = additive_codebooks(vectors, self.bits, recipe.along, self.seed)
+        codebooks = additive_codebooks(self.fit_vectors(), self.bits, recipe.along, self.seed)
         return GatedModel(
             config, items.inputs, self.network, codebooks, items.words, image_settings(self.dataset)
         )
+
+    def fit_vectors(self) -> Floats:
+        """The vectors (n, dim) that codebooks are fitted on: the training rows as images, texts and units."""
+        rows = np.sort(np.concatenate([self.train, self.validation]))
+        return np.concatenate(list(_forms(self.network, self.items, rows).values()))
 
 
 def parted(texts: Tensor, theirs: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -198,7 +208,7 @@ def parted(texts: Tensor, theirs: Tensor, random: np.random.Generator) -> tuple[
     return sides[0], sides[1]
 
 
-def _forms(network: GatedNetwork, items: ItemInputs, rows: Rows) -> dict[str, np.ndarray]:
+def _forms(network: GatedNetwork, items: ItemInputs, rows: Rows) -> dict[str, Floats]:
     """Vectors (r, dim) of rows as images, texts and units, the network in evaluation mode."""
     dim = network.gate.out_features
     network.eval()

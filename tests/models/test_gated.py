@@ -81,7 +81,10 @@ def test_a_query_has_no_instance_weight(model):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"dim": 17}, "tensors do not fit config.json"),
+        ({"dim": 18}, "tensors do not fit config.json"),
+        ({"dim": 17}, "dim is 17, expected an even number"),
+        ({"guess": 1.0}, "guess is 1.0, expected a number between 0 and 1"),
+        ({"guess": 0}, "guess is 0.0, expected a number between 0 and 1"),
         ({"direct": False}, "tensors do not fit config.json"),
         ({"bits": 32}, "codebooks of 16 dimensions and 16 bits, expected 16 and 32"),
         ({"image_input": "columns"}, "input map 'columns': expected tensors"),
