@@ -17,6 +17,7 @@ from spdq.models import load_model
 
 if TYPE_CHECKING:
     from spdq.models.model import ImageSource, Model
+    from spdq.models.spaces import Modality
 
 
 Part = tuple[float, str, Any]
@@ -151,17 +152,18 @@ class Engine:
             raise UsageError(
                 f'a query is (weight, "text", str) or (weight, "image", picture), got {part!r:.80}'
             )
-        return self.model.weigh_query(vectors, instance_weight)
+        return self.model.weigh_query(vectors, "text" if modality == "text" else "image", instance_weight)
 
     def search_vectors(
         self,
         vectors: NDArray[np.float32],
+        modality: Modality,
         k: int = 10,
         instance_weight: float | None = None,
         filter: Filter | str | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """Distances and ids, (n, k) each, of the items closest to n embedded queries (n, dim)."""
-        return self.index.search(self.model.weigh_query(vectors, instance_weight), k, filter)
+        """Distances and ids, (n, k) each, of the items closest to n embedded "image" or "text" queries (n, dim)."""
+        return self.index.search(self.model.weigh_query(vectors, modality, instance_weight), k, filter)
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text that the model does not know and therefore leaves out."""

@@ -69,7 +69,7 @@ def test_a_text_finds_what_its_vector_finds(world, engine, k, weight):
     model = load_model(world.model)
     with Index.open(world.index) as index:
         for text in ("red", "small blue", "number n7", "red unheard"):
-            vector = model.weigh_query(model.embed_text(model.text_features([text])), weight)
+            vector = model.weigh_query(model.embed_text(model.text_features([text])), "text", weight)
             hits = engine.search(text=text, k=k, instance_weight=weight)
             assert hits == as_hits(*index.search(vector, k))
             assert len(hits) == min(k, N_ITEMS)
@@ -119,8 +119,8 @@ def test_k_below_one(engine, k):
 
 def test_vectors(world, engine):
     vectors = engine.model.embed_image(world.dataset.image_features[:4])
-    distances, ids = engine.search_vectors(vectors, 5, 0.7)
-    expected = engine.index.search(engine.model.weigh_query(vectors, 0.7), 5)
+    distances, ids = engine.search_vectors(vectors, "text", 5, 0.7)
+    expected = engine.index.search(engine.model.weigh_query(vectors, "text", 0.7), 5)
     np.testing.assert_array_equal(distances, expected[0])
     np.testing.assert_array_equal(ids, expected[1])
     assert ids.shape == (4, 5)
@@ -213,7 +213,7 @@ def test_a_picture_finds_what_its_features_find(pictured, tmp_path):
         path = tmp_path / f"{row}.png"
         path.write_bytes(png(row))
         model, index = pictured.model, pictured.index
-        vector = model.weigh_query(model.embed_image(drawn().image_features[row]))
+        vector = model.weigh_query(model.embed_image(drawn().image_features[row]), "image")
         expected = as_hits(*index.search(vector, 5))
         for source in (path, str(path), png(row), picture(row)):
             assert pictured.search(image=source, k=5) == expected

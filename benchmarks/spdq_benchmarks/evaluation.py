@@ -201,7 +201,7 @@ def _queries(
         vectors = embed_rows(model, dataset, "i", split.query)
     else:
         vectors = model.embed_text(text_features(model, dataset, split.query, first_line=not whole_text))
-    return model.weigh_query(vectors, instance_weight)
+    return model.weigh_query(vectors, "image" if direction[0] == "i" else "text", instance_weight)
 
 
 def _image_features(dataset: Dataset) -> NDArray[Any]:

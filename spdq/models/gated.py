@@ -41,8 +41,8 @@ class GatedConfig(ModelConfig):
 
     @classmethod
     def _converted(cls, given: dict[str, Any]) -> dict[str, Any]:
-        if not 0 < given["guess"] < 1:
-            raise DamagedError(f"config.json: guess is {given['guess']}, expected a number between 0 and 1")
+        if not 0 <= given["guess"] <= 1:
+            raise DamagedError(f"config.json: guess is {given['guess']}, expected a number from 0 to 1")
         if given["dim"] % 2:
             raise DamagedError(f"config.json: dim is {given['dim']}, expected an even number")
         return given
@@ -98,6 +98,12 @@ class GatedModel(Model):
     def _embed_unit(self, image: Features, text: Features) -> Floats:
         parts = self._embed_image(image), self._embed_text(text)
         return in_batches(self.network.unit, self.config.dim, *parts)
+
+    def weigh_query(
+        self, vectors: Floats, modality: Modality, instance_weight: float | None = None
+    ) -> Floats:
+        weighted = super().weigh_query(vectors, modality, instance_weight)
+        return np.asarray(weighted * self.network.query_weights(modality).numpy(), np.float32)
 
     def to_parts(self) -> ModelParts:
         return ModelParts(

@@ -17,6 +17,7 @@ from spdq.features.images import ImageSource as ImageSource
 from spdq.features.registry import ImageExtractor, image_extractor
 from spdq.features.words import WordExtractor
 from spdq.models.directory import ModelParts, complete_config, fingerprint, write_model
+from spdq.models.spaces import Modality
 from spdq.quantizers.codebooks import Codebooks
 
 Floats = NDArray[np.float32]
@@ -75,8 +76,12 @@ class Model(ABC):
     def _embed_unit(self, image: Features, text: Features) -> Floats:
         """Vectors of n units whose image and text are both there."""
 
-    def weigh_query(self, vectors: Floats, instance_weight: float | None = None) -> Floats:
-        """A query's vectors (n, dim) as they meet the codes; ``instance_weight`` None means the model's own.
+    def weigh_query(
+        self, vectors: Floats, modality: Modality, instance_weight: float | None = None
+    ) -> Floats:
+        """Vectors (n, dim) of "image" or "text" queries as they meet the codes.
+
+        ``instance_weight`` None means the model's own.
 
         Raises
         ------

@@ -106,7 +106,9 @@ class SPDQModel(Model):
             )
         return self.codebooks.encode(self.space.label_vectors(labels))
 
-    def weigh_query(self, vectors: Floats, instance_weight: float | None = None) -> Floats:
+    def weigh_query(
+        self, vectors: Floats, modality: Modality, instance_weight: float | None = None
+    ) -> Floats:
         weight = self.config.instance_weight if instance_weight is None else instance_weight
         return vectors * self.space.query_weights(weight)
 

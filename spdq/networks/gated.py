@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from spdq.networks.tower import Tower
 
+HALF = math.sqrt(0.5)
+"""Length of each half of a vector of length 1."""
 GATE_BIAS = 3.0
 """Where the gate starts: sigmoid(3) = .95 of each half comes from the modality it belongs to."""
 GATE_SCALE = 0.1
@@ -24,9 +26,9 @@ GATE_SCALE = 0.1
 class GatedNetwork(nn.Module):
     """The image tower, the text tower and the gate that makes a unit of both.
 
-    The space has a text half and an image half. A tower knows its own half and guesses the other, and the guess is
-    shorter: on trained items it is as good as knowledge, on new ones it is mostly noise, which would outweigh in a unit
-    what the other part knows. In a unit the gate fills each half from both parts and both halves are equally long.
+    The space has a text half and an image half, equally long. A tower knows its own half and guesses the other; in a
+    unit the gate fills each half from both parts. A query counts what it guesses less (``guess``): on trained items a
+    guess is as good as knowledge, on new ones it is mostly noise, which would outweigh what a unit's other part knows.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ class GatedNetwork(nn.Module):
     hidden, dim
         Sizes of the towers' hidden layer and of the space, dim even.
     guess
-        Length of the guessed half of an image or text, above 0 and below 1; sqrt(1/2) makes the halves equal.
+        Weight of the guessed half of a query beside 1 of the known one.
     input_dropout, dropout, direct
         As in ``Tower``.
     """
@@ -61,34 +63,37 @@ class GatedNetwork(nn.Module):
         with torch.no_grad():
             self.gate.weight.mul_(GATE_SCALE)
             self.gate.bias.copy_(torch.tensor([GATE_BIAS, -GATE_BIAS]).repeat_interleave(dim // 2))
-        self._guess, self._known = guess, math.sqrt(1 - guess**2)
+        self._guess = guess
 
     def image(self, inputs: Tensor) -> Tensor:
         """Vectors (n, dim) of length 1 of images (n, image_width)."""
-        return _halves(self.image_tower(inputs), self._guess, self._known)
+        return _halves(self.image_tower(inputs), HALF)
 
     def text(self, inputs: Tensor) -> Tensor:
         """Vectors (n, dim) of length 1 of texts (n, text_width)."""
-        return _halves(self.text_tower(inputs), self._known, self._guess)
+        return _halves(self.text_tower(inputs), HALF)
 
     def unit(self, image: Tensor, text: Tensor) -> Tensor:
         """Vectors (n, dim) of length 1 of units, from those of their images and texts.
 
         u = g e_T + (1 - g) e_I with g = sigmoid(W [e_T; e_I] + b), where both halves of e_T and e_I have length 1.
         """
-        image, text = _halves(image, 1, 1), _halves(text, 1, 1)
+        image, text = _halves(image, 1.0), _halves(text, 1.0)
         gate = torch.sigmoid(self.gate(torch.cat([text, image], dim=1)))
-        share = math.sqrt(0.5)
-        return _halves(gate * text + (1 - gate) * image, share, share)
+        return _halves(gate * text + (1 - gate) * image, HALF)
 
-    def highest_score(self, query: str, target: str) -> float:
-        """The largest inner product of a query ("i", "t") with a target ("i", "t", "u"), whatever they show."""
-        if target == "u":
-            return math.sqrt(0.5) * (self._guess + self._known)
-        return 1.0 if query == target else 2 * self._guess * self._known
+    def query_weights(self, modality: str) -> Tensor:
+        """(dim,) what the vector of a query, "image" or "text", is multiplied by."""
+        known = [1.0, self._guess] if modality == "text" else [self._guess, 1.0]
+        return torch.tensor(known).repeat_interleave(self.gate.out_features // 2)
+
+    @property
+    def highest_score(self) -> float:
+        """The largest inner product of a weighted query with anything."""
+        return (1 + self._guess) / 2
 
 
-def _halves(vectors: Tensor, text: float, image: float) -> Tensor:
-    """The rows with their text half and their image half brought to these lengths."""
+def _halves(vectors: Tensor, length: float) -> Tensor:
+    """The rows with both halves brought to this length."""
     halves = vectors.reshape(-1, 2, vectors.shape[1] // 2)
-    return (functional.normalize(halves, dim=2) * torch.tensor([[text], [image]])).flatten(1)
+    return (length * functional.normalize(halves, dim=2)).flatten(1)

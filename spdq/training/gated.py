@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -33,8 +32,8 @@ class GatedRecipe:
     name: Recipe
     hidden: int = 512
     dim: int = 256
-    guess: float = math.sqrt(0.5)
-    """Length of the half of the space that an image or a text can only guess (``GatedNetwork``)."""
+    guess: float = 1.0
+    """Weight of the half of the space that a query can only guess (``GatedNetwork``)."""
     direct: bool = False
     """Whether the towers have a linear path beside the hidden layer."""
     input_dropout: float = 0.1
@@ -135,7 +134,10 @@ class GatedTask(Task):
         rows = random.choice(self.train, min(self.recipe.batch, len(self.train)), replace=False)
         partners = self.partners.draw(rows, random)
         texts, their_texts = self._texts(rows, partners, random)
-        queries = {"i": self.network.image(self.items.image[rows]), "t": self.network.text(texts)}
+        queries = {
+            "i": self.network.query_weights("image") * self.network.image(self.items.image[rows]),
+            "t": self.network.query_weights("text") * self.network.text(texts),
+        }
         targets = {
             "i": self.network.image(self.items.image[partners]),
             "t": self.network.text(their_texts),
@@ -144,7 +146,7 @@ class GatedTask(Task):
         cost = self.recipe.margin * torch.from_numpy(self.partners.differ(rows)).float()
         return {
             f"{query}2{target}": structured_hinge_terms(
-                vectors / self.network.highest_score(query, target), theirs, cost
+                vectors / self.network.highest_score, theirs, cost
             ).mean()
             for query, vectors in queries.items()
             for target, theirs in targets.items()
@@ -167,7 +169,10 @@ class GatedTask(Task):
         queries = _forms(self.network, self.items, self.validation)
         own = self.partners.same(self.validation, rows)
         return {
-            f"reciprocal rank {form}2u": reciprocal_rank(queries[form], units, own) for form in ("t", "i")
+            f"reciprocal rank {modality[0]}2u": reciprocal_rank(
+                queries[modality[0]] * self.network.query_weights(modality).numpy(), units, own
+            )
+            for modality in ("text", "image")
         }
 
     def model(self, training: dict[str, Any]) -> GatedModel:

@@ -79,8 +79,8 @@ def features(model, dataset, rows, first_line=False):
 def query_vectors(model, dataset, direction):
     rows = dataset.split.query
     if direction[0] == "i":
-        return model.weigh_query(model.embed_image(dataset.image_features[rows]))
-    return model.weigh_query(model.embed_text(features(model, dataset, rows, first_line=True)))
+        return model.weigh_query(model.embed_image(dataset.image_features[rows]), "image")
+    return model.weigh_query(model.embed_text(features(model, dataset, rows, first_line=True)), "text")
 
 
 def database_codes(model, dataset, direction):

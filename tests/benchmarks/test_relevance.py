@@ -76,7 +76,7 @@ def test_all_six_tasks_of_a_matched_split(drawings):
         "map@all",
     ]
     split = dataset.split
-    queries = model.embed_image(dataset.image_features[split.query])
+    queries = model.weigh_query(model.embed_image(dataset.image_features[split.query]), "image")
     decoded = model.codebooks.decode(model.encode_image(dataset.image_features[split.database]))
     same = dataset.classes[split.query][:, None] == dataset.classes[split.database][None, :]
     (expected,) = evaluate_ranking(-queries @ decoded.T, same, "map@all")

@@ -71,11 +71,15 @@ def test_it_is_saved_and_loaded(model, dataset, texts, tmp_path):
     assert "# Gated joint embedding" in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_query_has_no_instance_weight(model):
+def test_a_query_counts_its_guess_less(model):
     vectors = np.ones((2, 16), np.float32)
-    np.testing.assert_array_equal(model.weigh_query(vectors), vectors)
+    np.testing.assert_allclose(model.weigh_query(vectors, "text"), [[1] * 8 + [0.1] * 8] * 2, rtol=1e-6)
+    np.testing.assert_allclose(model.weigh_query(vectors, "image"), [[0.1] * 8 + [1] * 8] * 2, rtol=1e-6)
+
+
+def test_a_query_has_no_instance_weight(model):
     with pytest.raises(UsageError, match="ranks by one similarity: it has no instance weight"):
-        model.weigh_query(vectors, 0.5)
+        model.weigh_query(np.ones((2, 16), np.float32), "text", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +87,8 @@ def test_a_query_has_no_instance_weight(model):
     [
         ({"dim": 18}, "tensors do not fit config.json"),
         ({"dim": 17}, "dim is 17, expected an even number"),
-        ({"guess": 1.0}, "guess is 1.0, expected a number between 0 and 1"),
-        ({"guess": 0}, "guess is 0.0, expected a number between 0 and 1"),
+        ({"guess": 1.5}, "guess is 1.5, expected a number from 0 to 1"),
+        ({"guess": -1}, "guess is -1.0, expected a number from 0 to 1"),
         ({"direct": False}, "tensors do not fit config.json"),
         ({"bits": 32}, "codebooks of 16 dimensions and 16 bits, expected 16 and 32"),
         ({"image_input": "columns"}, "input map 'columns': expected tensors"),

@@ -87,9 +87,9 @@ def test_posteriors_are_the_logits(model, modality):
 
 def test_query_weights(model):
     vectors = model.embed_text(inputs(model)["text"])
-    default = model.weigh_query(vectors)
-    np.testing.assert_array_equal(default, model.weigh_query(vectors, model.config.instance_weight))
-    by_meaning = model.weigh_query(vectors, 0.0)
+    default = model.weigh_query(vectors, "text")
+    np.testing.assert_array_equal(default, model.weigh_query(vectors, "text", model.config.instance_weight))
+    by_meaning = model.weigh_query(vectors, "text", 0.0)
     if model.config.recipe == "paper":
         np.testing.assert_array_equal(by_meaning, vectors)
         return

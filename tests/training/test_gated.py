@@ -34,9 +34,10 @@ def ranks(model, dataset, query):
     """Rank of each query's own document among all, by float vectors of units."""
     split, classes = dataset.split, dataset.classes
     if query == "i":
-        queries = model.embed_image(dataset.image_features[split.query])
+        queries = model.weigh_query(model.embed_image(dataset.image_features[split.query]), "image")
     else:
-        queries = model.embed_text(model.text_features([dataset.texts[row] for row in split.query]))
+        texts = model.text_features([dataset.texts[row] for row in split.query])
+        queries = model.weigh_query(model.embed_text(texts), "text")
     texts = model.text_features([dataset.texts[row] for row in split.database])
     units = model.embed_unit(dataset.image_features[split.database], texts)
     scores = queries @ units.T

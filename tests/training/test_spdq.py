@@ -36,7 +36,7 @@ def held_out(model, dataset, direction):
         queries, codes = model.embed_image(image[split.query]), model.encode_text(text[split.database])
     else:
         queries, codes = model.embed_text(text[split.query]), model.encode_image(image[split.database])
-    distances = -model.weigh_query(queries) @ model.codebooks.decode(codes).T
+    distances = -model.weigh_query(queries, "text") @ model.codebooks.decode(codes).T
     asked = ["map@all"]
     (reached,) = evaluate_labels(distances, labels[split.query], labels[split.database], asked)
     (random,) = chance(asked, labels[split.query], labels[split.database])

@@ -144,7 +144,7 @@ class SPDQContestant(Contestant):
         return self.model.space.units(images, texts)
 
     def weighted(self, queries: Floats) -> Floats:
-        return self.model.weigh_query(queries)
+        return self.model.weigh_query(queries, "text")  # SPDQ weighs both modalities' queries alike
 
     def encode(self, vectors: Floats) -> Codes:
         return self.model.codebooks.encode(vectors)

@@ -12,6 +12,7 @@ from spdq_cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from spdq.engine import Engine, Hit
+    from spdq.models.spaces import Modality
 
 PATH = click.Path(path_type=Path)
 
@@ -58,7 +59,7 @@ def search(
     text: str | None,
     image: Path | None,
     queries: Path | None,
-    modality: str,
+    modality: Any,
     k: int,
     where: str | None,
     radius: float | None,
@@ -118,7 +119,7 @@ def _text_answers(engine: Engine, text: str, options: dict[str, Any]) -> Iterato
 def _dataset_answers(
     engine: Engine,
     file: Path,
-    modality: str,
+    modality: Modality,
     k: int,
     instance_weight: float | None,
     filter: Any,
@@ -139,7 +140,7 @@ def _dataset_answers(
         vectors = embed_rows(engine.model, dataset, "i", rows)
     else:
         vectors = engine.model.embed_text(text_features(engine.model, dataset, rows, first_line=True))
-    vectors = engine.model.weigh_query(vectors, instance_weight)
+    vectors = engine.model.weigh_query(vectors, modality, instance_weight)
     if radius is None:
         distances, ids = engine.index.search(vectors, k, filter)
         found = list(zip(distances, ids, strict=True))

@@ -63,7 +63,7 @@ def test_spdq_is_what_training_gives(raw):
         np.testing.assert_array_equal(contestant.units(images, texts), units)
         names = text_features(expected, raw, ROWS, first_line=True)
         queries = contestant.weighted(contestant.texts(ROWS, first_line=True))
-        np.testing.assert_array_equal(queries, expected.weigh_query(expected.embed_text(names)))
+        np.testing.assert_array_equal(queries, expected.weigh_query(expected.embed_text(names), "text"))
         codes = contestant.encode(units)
         decoded = expected.codebooks.decode(codes)
         np.testing.assert_allclose(
