@@ -14,7 +14,10 @@ import numpy as np
 from spdq.errors import UsageError
 from spdq.features.images import ImageSource
 
-_EXTRACTORS = {"lite0": "spdq.features.lite0:Lite0Extractor"}
+_EXTRACTORS = {
+    "lite0": "spdq.features.lite0:Lite0Extractor",
+    "pixels": "spdq.features.pixels:PixelExtractor",
+}
 
 
 class ImageExtractor(Protocol):

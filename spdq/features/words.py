@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn.preprocessing import normalize
 
 from spdq.errors import DataError, IncompatibleError, UsageError
+from spdq.features.buckets import MAX_BUCKETS, Buckets
 from spdq.features.tokens import letter_grams, normalise, words
 from spdq.features.vocabulary import Vocabulary
 
@@ -20,6 +21,7 @@ WEIGHTINGS = ("binary", "tfidf")
 LETTERS_WEIGHT = 0.5
 MAX_QUERY = 2000
 _KEYS = {"format_version", "weighting", "whole_tokens", "letters", "words", "word_idf", "grams", "gram_idf"}
+_OPTIONAL_KEYS = {"buckets"}
 _STORED = "stored vocabulary"
 
 
@@ -55,12 +57,18 @@ class WordExtractor:
         letters: tuple[int, int] | None = (2, 4),
         min_word_texts: int = 1,
         min_gram_texts: int = 2,
+        max_words: int | None = None,
+        max_grams: int | None = None,
+        buckets: int = 0,
+        seed: int = 0,
     ) -> WordExtractor:
         """Take the vocabulary and the idf (documents are texts, not lines) from training texts.
 
         ``letters`` are the shortest and longest letter n-grams, or None for words only; words in fewer than
-        ``min_word_texts`` texts and n-grams in fewer than ``min_gram_texts`` are left out. Columns are
-        sorted.
+        ``min_word_texts`` texts and n-grams in fewer than ``min_gram_texts`` are left out, and so is what is
+        beyond the ``max_words`` or ``max_grams`` most frequent ones. Words that are left out share ``buckets``
+        hashed columns, by a hash under ``seed``. Columns are sorted. With both limits the memory has a bound,
+        too: about nine times the limits in terms.
 
         Raises UsageError for bad settings, DataError for texts that are no strings or have no word.
         """
@@ -69,14 +77,21 @@ class WordExtractor:
         for name, least in (("min_word_texts", min_word_texts), ("min_gram_texts", min_gram_texts)):
             if least < 1:
                 raise UsageError(f"{name} must be 1 or more, got {least}")
-        word_columns = Vocabulary.count(texts, _word_set, min_word_texts)
+        for name, most in (("max_words", max_words), ("max_grams", max_grams)):
+            if most is not None and most < 1:
+                raise UsageError(f"{name} must be 1 or more, or None, got {most}")
+        if not 0 <= buckets <= MAX_BUCKETS or not 0 <= seed < 1 << 64:
+            raise UsageError(
+                f"buckets must be 0 to {MAX_BUCKETS:,} and seed below 2^64, got {buckets}, {seed}"
+            )
+        word_columns = Vocabulary.count(texts, _word_set, min_word_texts, max_words, buckets, seed)
         if not word_columns.terms:
             raise DataError(
                 f"none of the {len(texts)} texts has a word that stands in {min_word_texts} or more of them"
             )
         gram_columns = None
         if letters is not None:
-            gram_columns = Vocabulary.count(texts, partial(_gram_set, letters), min_gram_texts)
+            gram_columns = Vocabulary.count(texts, partial(_gram_set, letters), min_gram_texts, max_grams)
         return cls(word_columns, gram_columns, weighting, letters, whole_tokens=False)
 
     @classmethod
@@ -105,12 +120,12 @@ class WordExtractor:
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """The words, normalised, in column order; the columns of the letter n-grams follow them."""
+        """The words, normalised, in column order; the columns of the buckets, then of the n-grams, follow them."""
         return self._words.terms
 
     @property
     def dim(self) -> int:
-        return len(self._words.terms) + (len(self._grams.terms) if self._grams else 0)
+        return self._words.width + (self._grams.width if self._grams else 0)
 
     def transform(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """Rows of n texts, CSR (n, dim) float32; a text's row does not depend on the texts beside it.
@@ -132,14 +147,14 @@ class WordExtractor:
         rows.sort_indices()
         if self.weighting == "tfidf":
             return normalize(rows, copy=False) if texts else rows
-        rows.data = np.where(rows.indices < len(self._words.terms), 1, LETTERS_WEIGHT).astype(np.float32)
+        rows.data = np.where(rows.indices < self._words.width, 1, LETTERS_WEIGHT).astype(np.float32)
         return rows
 
     def unknown_words(self, text: str) -> list[str]:
-        """Words of a text, each once, that neither stand in the vocabulary nor are known by their letters.
+        """Words of a text, each once, that neither have a column nor are known by their letters.
 
         Known by its letters is a word with at least half of its n-grams of 3 and more characters among the
-        columns.
+        columns. A word without a column of its own has that of its bucket if a training word went there.
         """
         return list(dict.fromkeys(word for word in self._words_of(text) if not self._is_known(word)))
 
@@ -169,6 +184,7 @@ class WordExtractor:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON-able values: ``from_json`` gives an extractor with bitwise the same rows."""
+        hashed = self._words.buckets
         return {
             "format_version": FORMAT_VERSION,
             "weighting": self.weighting,
@@ -178,6 +194,7 @@ class WordExtractor:
             "word_idf": self._words.idf.tolist(),
             "grams": list(self._grams.terms) if self._grams else None,
             "gram_idf": self._grams.idf.tolist() if self._grams else None,
+            **({"buckets": hashed.to_json()} if hashed else {}),
         }
 
     @classmethod
@@ -188,7 +205,12 @@ class WordExtractor:
         """
         weighting, letters, whole_tokens = _stored_settings(stored)
         analyse = _token_set if whole_tokens else _word_set
-        word_columns = Vocabulary.from_json(stored["words"], stored["word_idf"], analyse, f"{_STORED}: words")
+        hashed = None
+        if "buckets" in stored:
+            hashed = Buckets.from_json(stored["buckets"], f"{_STORED}: buckets")
+        word_columns = Vocabulary.from_json(
+            stored["words"], stored["word_idf"], analyse, f"{_STORED}: words", hashed
+        )
         if not word_columns.terms:
             raise DataError(f"{_STORED}: words is empty")
         gram_columns = None
@@ -204,17 +226,20 @@ class WordExtractor:
     def _words_of(self, text: str) -> list[str]:
         if not self.whole_tokens:
             return words(text)
-        known = self._words.known
         tokens = normalise(text).split()
-        return [word for token in tokens for word in ([token] if token in known else words(token))]
+        return [
+            word
+            for token in tokens
+            for word in ([token] if self._words.column(token) is not None else words(token))
+        ]
 
     def _is_known(self, word: str) -> bool:
-        if word in self._words.known:
+        if self._words.column(word) is not None:
             return True
         if self._grams is None or self.letters is None:
             return False
         grams = set(letter_grams(word, max(3, self.letters[0]), self.letters[1]))
-        return bool(grams) and 2 * len(grams & self._grams.known) >= len(grams)
+        return bool(grams) and 2 * sum(self._grams.column(gram) is not None for gram in grams) >= len(grams)
 
     def _nothing_known(self, text: str, unknown: list[str]) -> str:
         near = [
@@ -270,7 +295,7 @@ def _stored_settings(stored: dict[str, Any]) -> tuple[str, tuple[int, int] | Non
         raise IncompatibleError(
             f"{_STORED} has format version {version}, this program reads {FORMAT_VERSION}: update it"
         )
-    if odd := sorted(_KEYS.symmetric_difference(stored)):
+    if odd := sorted(_KEYS.symmetric_difference(stored) - _OPTIONAL_KEYS):
         raise DataError(f"{_STORED}: {'unknown' if odd[0] in stored else 'missing'} key {odd[0]!r}")
     letters, whole_tokens = stored["letters"], stored["whole_tokens"]
     if letters is not None and not isinstance(letters, list):

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SYSTEMS", "load_model"]
 
-SYSTEMS = {"gated": "spdq.models.gated:GatedModel", "spdq": "spdq.models.spdq:SPDQModel"}
+SYSTEMS = {
+    "csm": "spdq.models.csm:CSMModel",
+    "gated": "spdq.models.gated:GatedModel",
+    "spdq": "spdq.models.spdq:SPDQModel",
+}
 """Where the model of each system is defined."""
 
 

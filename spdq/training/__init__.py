@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SYSTEMS", "train"]
 
-SYSTEMS = {"spdq": "spdq.training.spdq:train_spdq", "gated": "spdq.training.gated:train_gated"}
+SYSTEMS = {
+    "spdq": "spdq.training.spdq:train_spdq",
+    "csm": "spdq.training.csm:train_csm",
+    "gated": "spdq.training.gated:train_gated",
+}
 """What trains each system; the first is the default."""
 
 

@@ -66,10 +66,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put ``optimizer_tensors`` back."""
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Tensor | int]] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = tensor
+        # SparseAdam counts its steps in an int: a tensor there would be computed with in single precision.
+        whole = tensor.ndim == 0 and not tensor.is_floating_point()
+        state.setdefault(int(number), {})[name] = int(tensor) if whole else tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

@@ -123,3 +123,28 @@ def test_a_refused_write_leaves_nothing(tmp_path):
     with pytest.raises(StorageError, match=rf"cannot write .*{CHECKPOINT}: "):
         save_checkpoint(tmp_path, {"run": RUN}, {"a": torch.zeros(3)})
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
+
+
+def test_sparse_adam_goes_on_bitwise():
+    """Its step is an int: as a tensor it would be computed with in single precision."""
+
+    def walked(bag, optimizer, steps):
+        for step in steps:
+            optimizer.zero_grad()
+            terms = torch.tensor([step % 7, (3 * step) % 7])
+            torch.autograd.backward((bag(terms, torch.tensor([0])) - 1).square().sum())
+            optimizer.step()
+
+    def made():
+        bag = nn.EmbeddingBag(7, 3, mode="sum", sparse=True)
+        nn.init.zeros_(bag.weight)
+        return bag, torch.optim.SparseAdam(bag.parameters(), lr=0.1)
+
+    bag, optimizer = made()
+    walked(bag, optimizer, range(12))
+    other, resumed = made()
+    other.load_state_dict(bag.state_dict())
+    restore_optimizer(resumed, {name: t.clone() for name, t in optimizer_tensors(optimizer).items()})
+    walked(bag, optimizer, range(12, 40))
+    walked(other, resumed, range(12, 40))
+    assert torch.equal(bag.weight, other.weight)

@@ -1,0 +1,295 @@
+"""Train cross space mapping on a click log: clicked pairs against shared and sampled negatives of both sides."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spdq.data.dataset import Dataset
+from spdq.errors import DataError
+from spdq.features.words import WordExtractor
+from spdq.losses.click_softmax import click_softmax_terms
+from spdq.models.config import Recipe
+from spdq.models.csm import (
+    CSMConfig,
+    CSMModel,
+    image_vectors,
+    is_square,
+    query_rows,
+    query_vectors,
+    units,
+)
+from spdq.models.inputs import InputMap, Standardise, fit_image_input
+from spdq.models.model import Floats
+from spdq.networks.csm import CSMNetwork
+from spdq.training.click_pairs import ClickPairs, training_clicks
+from spdq.training.click_validation import HeldOutClicks, held_out_queries
+from spdq.training.inputs import Rows, image_settings
+from spdq.training.loop import Progress, Task
+from spdq.training.recipes import named_recipe, steps_for
+from spdq.training.run import run_training
+from spdq.training.vectors import additive_codebooks
+
+MAX_FIT_IMAGES = 20_000
+"""Images that the image tower's input is fitted on."""
+BLOCK = 10_000
+"""Images whose inputs are computed at once."""
+MAX_CODED = 6000
+"""Images that codebooks are learned from: with all that is beside them 18,000 vectors."""
+
+
+@dataclass(frozen=True)
+class CSMRecipe:
+    """Every number of a training run of cross space mapping.
+
+    The steps follow the clicked pairs: ``steps_per_row`` times their number, within the two bounds.
+    """
+
+    name: Recipe
+    hidden: int = 512
+    dim: int = 128
+    direct: bool = False
+    """Whether the image tower has a linear path beside the hidden layer."""
+    query_layer: bool = False
+    """Whether the query tower has a hidden layer beside the sum."""
+    normalised: bool = False
+    """Whether vectors have length 1. It costs a little where few items are clicked for a query (MIRFlickr's tags), and
+    brings much where others of their kind would do as well (emoji)."""
+    temperature: float = 1.0
+    """Of the softmax. With vectors of length 1 a low one finds the clicked items better, a high one their kin."""
+    input_dropout: float = 0.0
+    dropout: float = 0.0
+    term_dropout: float = 0.0
+    """Share of the terms of a query that are left out in a step."""
+    image_width: int = 512
+    max_words: int = 200_000
+    max_grams: int = 100_000
+    buckets: int = 65_536
+    """Hashed columns that words beyond ``max_words`` share."""
+    batch: int = 256
+    negatives: int = 256
+    """Images and queries that are drawn into each batch beside those of its pairs."""
+    learning_rate: float = 1e-3
+    term_rate: float = 1e-2
+    """The peak rate of the embeddings of terms, which meet a gradient in few steps."""
+    weight_decay: float = 0.01
+    steps_per_row: float = 0.04
+    min_steps: int = 500
+    max_steps: int = 20_000
+    along: float = 1.0
+    """How often the error along a vector counts when it is coded."""
+
+
+RECIPES = {
+    "default": CSMRecipe(
+        name="default",
+        direct=True,
+        dim=256,
+        normalised=True,
+        temperature=0.15,
+        input_dropout=0.2,
+        dropout=0.5,
+        term_dropout=0.2,
+    ),
+    "paper": CSMRecipe(name="paper"),
+}
+
+
+def train_csm(
+    dataset: Dataset,
+    bits: int = 64,
+    recipe: str | CSMRecipe = "default",
+    seed: int = 0,
+    directory: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> CSMModel:
+    """Train on the clicks on training rows of a data set's split; texts and labels of its items are not used.
+
+    Where the image features are pixels (extractor ``pixels:SIZE``) a convolutional network learns from them end to end.
+
+    Parameters
+    ----------
+    dataset
+        With a split, clicks and image features.
+    bits, seed, directory, resume, progress
+        As ``run_training``.
+    recipe
+        "default", "paper", or settings of one's own.
+
+    Raises
+    ------
+    UsageError
+        Unknown recipe or bits, a negative seed.
+    DataError
+        The data set lacks what training needs, or no query has a word.
+    IncompatibleError, StorageError
+        As ``run_training``.
+    """
+    settings = named_recipe(RECIPES, recipe) if isinstance(recipe, str) else recipe
+
+    def task() -> CSMTask:
+        return CSMTask(dataset, settings, seed, bits)
+
+    return cast(
+        CSMModel, run_training(task, dataset, asdict(settings), bits, seed, directory, resume, progress)
+    )
+
+
+class CSMTask(Task):
+    """Both towers, learned from batches of clicked pairs."""
+
+    network: CSMNetwork
+
+    def __init__(self, dataset: Dataset, recipe: CSMRecipe, seed: int, bits: int) -> None:
+        clicks = training_clicks(dataset)
+        if dataset.split is None or dataset.image_features is None:
+            raise DataError(f"training needs /image/features, which data set {dataset.name} has not")
+        self.dataset, self.recipe, self.seed, self.bits = dataset, recipe, seed, bits
+        self.images, self.train = dataset.image_features, dataset.split.train
+        queries, held = held_out_queries(len(clicks.queries), seed)
+        self.clicks = clicks.take_queries(queries) if len(held) else clicks
+        self.pairs = ClickPairs(self.clicks, len(dataset))
+        self.words = WordExtractor.fit(
+            self.clicks.queries,
+            letters=(3, 3),
+            max_words=recipe.max_words,
+            max_grams=recipe.max_grams,
+            buckets=recipe.buckets,
+        )
+        pixels = (dataset.image_extractor or "").partition(":")[0] == "pixels"
+        self.image_input = self._image_input(pixels)
+        # Pixels are mapped as they are drawn: a second copy of them all would be the largest thing in memory.
+        self.inputs = None if pixels else self._all_inputs()
+        self.judged = None
+        if len(held):
+            self.judged = HeldOutClicks(clicks.take_queries(held), self.train, seed)
+            self.judged_rows = self.words.transform(self.judged.queries)
+        network = CSMNetwork(
+            self.image_input.out_width,
+            self.words.dim,
+            pixels=pixels,
+            hidden=recipe.hidden,
+            dim=recipe.dim,
+            direct=recipe.direct,
+            query_layer=recipe.query_layer,
+            normalised=recipe.normalised,
+            input_dropout=recipe.input_dropout,
+            dropout=recipe.dropout,
+        )
+        super().__init__(
+            network, steps_for(recipe, len(self.clicks)), recipe.learning_rate, recipe.weight_decay
+        )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        held = len(self.judged.queries) if self.judged else 0
+        return {
+            "rows": len(self.train),
+            "queries": len(self.clicks.queries),
+            "clicked_pairs": len(self.clicks),
+            "validation_rows": held,
+        }
+
+    def terms(self, step: int, random: np.random.Generator) -> dict[str, Tensor]:
+        """The batch's pairs against each other and the sampled ones, a query's side and an image's."""
+        drawn = self.pairs.draw(self.recipe.batch, random)
+        extra = self.recipe.negatives
+        queries = np.append(self.pairs.query[drawn], random.integers(len(self.clicks.queries), size=extra))
+        images = np.append(self.pairs.item[drawn], random.choice(self.train, extra))
+        scores = self._queries(queries, random) @ self._images(images).T / self.recipe.temperature
+        clicked = torch.from_numpy(self.pairs.clicked(queries, images))
+        b = len(drawn)
+        return {
+            "image": click_softmax_terms(scores[:b], clicked[:b]).mean(),
+            "query": click_softmax_terms(scores.T[:b], clicked.T[:b]).mean(),
+        }
+
+    def _queries(self, places: Rows, random: np.random.Generator) -> Tensor:
+        """Vectors of queries, each without some of its terms."""
+        rows = self.words.transform([self.clicks.queries[place] for place in places])
+        rows.data *= random.random(rows.nnz) >= self.recipe.term_dropout
+        return self.network.query(*query_rows(rows))
+
+    def _images(self, rows: Rows) -> Tensor:
+        if self.inputs is not None:
+            return self.network.image(self.inputs[torch.from_numpy(rows)])
+        return self.network.image(torch.from_numpy(self.image_input(self.images[rows])))
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """AdamW for the layers; for the embeddings of terms Adam that touches only those of the batch."""
+        embeddings = self.network.queries.terms.weight
+        layers = [p for p in self.network.parameters() if p is not embeddings]
+        return [
+            torch.optim.AdamW(layers, lr=self.learning_rate, weight_decay=self.weight_decay),
+            torch.optim.SparseAdam([embeddings], lr=self.recipe.term_rate),
+        ]
+
+    def validate(self) -> dict[str, float]:
+        if self.judged is None:
+            return {}
+        queries = query_vectors(self.network, self.recipe.dim, self.judged_rows)
+        return self.judged.figure(queries, self._image_vectors(self.judged.items))
+
+    def _image_vectors(self, rows: Rows) -> Floats:
+        return image_vectors(self.network, self.recipe.dim, self.image_input, self.images[rows])
+
+    def _image_input(self, pixels: bool) -> InputMap:
+        """Fitted on training rows; of pixels, each channel has mean 0 and deviation 1."""
+        rows = self.train
+        if len(rows) > MAX_FIT_IMAGES:
+            rows = np.sort(np.random.default_rng([self.seed, 1]).choice(rows, MAX_FIT_IMAGES, replace=False))
+        images = self.images[rows].astype(np.float32)
+        if not pixels:
+            return fit_image_input(images, self.recipe.image_width)
+        if not is_square(images.shape[1]):
+            raise DataError(
+                f"{images.shape[1]} image features are not the pixels of a square picture, as their extractor "
+                f"{self.dataset.image_extractor} says: import data set {self.dataset.name} anew"
+            )
+        channels = Standardise.fit(images.reshape(-1, 3), log=False)
+        times = images.shape[1] // 3
+        return Standardise(np.tile(channels.mean, times), np.tile(channels.scale, times), channels.log)
+
+    def _all_inputs(self) -> Tensor:
+        inputs = np.empty((len(self.images), self.image_input.out_width), np.float32)
+        for start in range(0, len(inputs), BLOCK):
+            inputs[start : start + BLOCK] = self.image_input(self.images[start : start + BLOCK])
+        return torch.from_numpy(inputs)
+
+    def model(self, training: dict[str, Any]) -> CSMModel:
+        recipe = self.recipe
+        config = CSMConfig(
+            recipe=recipe.name,
+            bits=self.bits,
+            training=training,
+            image_input=self.image_input.kind,
+            pixels=self.inputs is None,
+            hidden=recipe.hidden,
+            dim=recipe.dim,
+            direct=recipe.direct,
+            query_layer=recipe.query_layer,
+            normalised=recipe.normalised,
+        )
+        codebooks = additive_codebooks(self._coded_vectors(), self.bits, recipe.along, self.seed)
+        return CSMModel(
+            config, self.image_input, self.network, codebooks, self.words, image_settings(self.dataset)
+        )
+
+    def _coded_vectors(self) -> Floats:
+        """Vectors that codebooks are learned from: mostly training images, which are what is searched.
+
+        Each image is there twice, beside half as many queries and units of a query and an image clicked for it.
+        """
+        random = np.random.default_rng([self.seed, 3])
+        rows = np.sort(random.permutation(self.train)[:MAX_CODED])
+        pairs = self.pairs.draw(max(len(rows) // 2, 1), random)
+        texts = self.words.transform([self.clicks.queries[place] for place in self.pairs.query[pairs]])
+        images, queries = self._image_vectors(rows), query_vectors(self.network, self.recipe.dim, texts)
+        clicked = self._image_vectors(self.pairs.item[pairs])
+        return np.concatenate([images, images, queries, units(clicked, queries, self.recipe.normalised)])
