@@ -14,6 +14,7 @@ __all__ = ["SYSTEMS", "load_model"]
 SYSTEMS = {
     "csm": "spdq.models.csm:CSMModel",
     "gated": "spdq.models.gated:GatedModel",
+    "mixer": "spdq.models.mixer:MixerModel",
     "spdq": "spdq.models.spdq:SPDQModel",
 }
 """Where the model of each system is defined."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -229,9 +229,17 @@ def input_map(kind: str, tensors: Mapping[str, NDArray[Any]]) -> InputMap:
     return _KINDS[kind](**tensors)
 
 
-def fit_image_input(features: Features, width: int) -> InputMap:
-    """Fit the image tower's input on training rows (n, d)."""
+def by_region(apply: Callable[[Floats], Floats], features: Features, regions: int) -> Floats:
+    """What a map makes of each of the ``regions`` equally long parts of rows (n, d), one after the other again."""
     rows = _dense(features)
+    parts = apply(rows.reshape(len(rows) * regions, rows.shape[1] // regions))
+    return parts.reshape(len(rows), regions * parts.shape[1])
+
+
+def fit_image_input(features: Features, width: int, regions: int = 1) -> InputMap:
+    """Fit the image tower's input on training rows (n, d), or on each of the equally long parts that make a row."""
+    rows = _dense(features)
+    rows = rows.reshape(len(rows) * regions, rows.shape[1] // regions)
     return Standardise.fit(rows, log=False) if rows.shape[1] <= NARROW else Principal.fit(rows, width)
 
 

@@ -16,6 +16,7 @@ __all__ = ["SYSTEMS", "train"]
 SYSTEMS = {
     "spdq": "spdq.training.spdq:train_spdq",
     "csm": "spdq.training.csm:train_csm",
+    "mixer": "spdq.training.mixer:train_mixer",
     "gated": "spdq.training.gated:train_gated",
 }
 """What trains each system; the first is the default."""

@@ -15,7 +15,7 @@ from spdq.data.dataset import Dataset
 from spdq.errors import DataError
 from spdq.features.registry import image_extractor
 from spdq.features.words import WordExtractor
-from spdq.models.inputs import InputMap, fit_image_input, fit_text_input
+from spdq.models.inputs import InputMap, by_region, fit_image_input, fit_text_input
 from spdq.models.spaces import Modality
 
 Rows = NDArray[np.int64]
@@ -41,8 +41,9 @@ class ViewShares(Protocol):
 class ItemInputs:
     """Tower inputs of all items of a data set.
 
-    ``image`` and ``text`` are (n, width) float32; ``lines`` are those of each line of each text and ``line_starts``
-    (n + 1,) where an item's lines start (one line an item where texts are features).
+    ``image`` and ``text`` are (n, width) float32, those of an image's regions one after the other; ``lines`` are
+    those of each line of each text and ``line_starts`` (n + 1,) where an item's lines start (one line an item where
+    texts are features).
     """
 
     image: Tensor
@@ -81,8 +82,12 @@ class ItemInputs:
         return torch.mul(together, length / own)
 
 
-def item_inputs(dataset: Dataset, train: Rows, image_width: int, text_width: int, seed: int) -> ItemInputs:
+def item_inputs(
+    dataset: Dataset, train: Rows, image_width: int, text_width: int, seed: int, regions: int = 1
+) -> ItemInputs:
     """Fit the extractor and the input maps on training rows and put all items through them.
+
+    With ``regions`` a row of image features is that many parts, and the map is fitted on parts and applied to each.
 
     Raises
     ------
@@ -92,7 +97,7 @@ def item_inputs(dataset: Dataset, train: Rows, image_width: int, text_width: int
     images = dataset.image_features
     if images is None:
         raise DataError(f"training needs /image/features, which data set {dataset.name} has not")
-    image_input = fit_image_input(images[train].astype(np.float32), image_width)
+    image_input = fit_image_input(images[train].astype(np.float32), image_width, regions)
     text_rows, line_rows, starts, words = _text_rows(dataset, train)
     basis_rows = train
     if len(basis_rows) > MAX_BASIS_ROWS // 2:
@@ -105,7 +110,7 @@ def item_inputs(dataset: Dataset, train: Rows, image_width: int, text_width: int
         basis = sparse.vstack([basis, line_rows[starts[basis_rows]]]).tocsr()
     text_input = fit_text_input(basis, text_width, weighted=words is not None)
     return ItemInputs(
-        image=torch.from_numpy(image_input(images.astype(np.float32))),
+        image=torch.from_numpy(by_region(image_input, images.astype(np.float32), regions)),
         text=torch.from_numpy(text_input(text_rows)),
         lines=torch.from_numpy(text_input(line_rows)),
         line_starts=starts,
@@ -138,7 +143,7 @@ def _text_rows(dataset: Dataset, train: Rows) -> tuple[Any, Any, Rows, WordExtra
         return dataset.text_features, dataset.text_features, np.arange(n + 1), None
     if dataset.texts is None:
         raise DataError(
-            f"training SPDQ needs text, which data set {dataset.name} has not: neither /text/features nor /text/utf8"
+            f"training needs text, which data set {dataset.name} has not: neither /text/features nor /text/utf8"
         )
     words = WordExtractor.fit([dataset.texts[row] for row in train], weighting="tfidf", letters=(2, 4))
     lines = [text.splitlines() or [""] for text in dataset.texts]

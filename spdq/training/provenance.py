@@ -13,7 +13,7 @@ from spdq.errors import DataError
 
 
 def training_digest(dataset: Dataset) -> str:
-    """Hex SHA-256 of the ids of the training rows, in order, and of the click log where there is one.
+    """Hex SHA-256 of the ids of the training rows, in order, of their classes and of the click log, if there are any.
 
     Raises
     ------
@@ -24,6 +24,8 @@ def training_digest(dataset: Dataset) -> str:
         raise DataError(f"data set {dataset.name} has no split: make one with `spdq dataset split`")
     ids = dataset.ids[dataset.split.train]
     digest = hashlib.sha256("\n".join(map(str, ids.tolist())).encode())
+    if dataset.classes is not None:
+        digest.update(dataset.classes[dataset.split.train].tobytes())
     if (clicks := dataset.clicks) is not None:
         digest.update("\n".join(clicks.queries).encode())
         for part in (clicks.query, clicks.item, clicks.value):

@@ -102,7 +102,7 @@ TABLE = [
     ("train {bad}/no-split.h5 {out}/m", 4, "training SPDQ needs /split"),
     ("train {bad}/no-labels.h5 {out}/m", 4, "training SPDQ needs /labels"),
     ("train {bad}/no-images.h5 {out}/m", 4, "training SPDQ needs /image/features"),
-    ("train {bad}/no-text.h5 {out}/m", 4, "training SPDQ needs text"),
+    ("train {bad}/no-text.h5 {out}/m", 4, "training needs text"),
     ("train {bad}/unlabelled.h5 {out}/m", 4, "no training row of data set drawings has a label"),
     # Judging.
     ("evaluate {model} {data} --protocol best", 2, "unknown protocol 'best'"),

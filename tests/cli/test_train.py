@@ -94,7 +94,7 @@ def test_nothing_to_resume(spdq, world, tmp_path):
     [
         (["--labels", "taste:"], 4, "no label starts with 'taste:'; there are colour:, shape:"),
         (["--recipe", "soup"], 2, "'soup' is not one of 'default', 'paper'"),
-        (["--model", "soup"], 2, "unknown system 'soup': known are spdq, csm, gated"),
+        (["--model", "soup"], 2, "unknown system 'soup': known are spdq, csm, mixer, gated"),
     ],
 )
 def test_what_cannot_be_trained(spdq, world, tmp_path, options, code, message):

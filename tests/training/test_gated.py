@@ -135,7 +135,7 @@ def test_no_pictures(dataset):
 
 
 def test_an_unknown_system(dataset):
-    with pytest.raises(UsageError, match="unknown system 'soup': known are spdq, csm, gated"):
+    with pytest.raises(UsageError, match="unknown system 'soup': known are spdq, csm, mixer, gated"):
         train("soup", dataset)
 
 

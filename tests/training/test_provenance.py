@@ -8,6 +8,7 @@ import pytest
 from oracles_training import made_dataset
 
 from spdq.data import make_split
+from spdq.data.query_items import QueryItems
 from spdq.errors import DataError
 from spdq.training.provenance import training_digest
 
@@ -25,6 +26,22 @@ def test_other_training_rows_have_another_digest():
     assert training_digest(DATA.with_split(make_split(20, [0], "seen", 0))) != training_digest(DATA)
     swapped = np.concatenate([DATA.ids[:1], DATA.ids[1:][::-1]])
     assert training_digest(replace(DATA, ids=swapped)) != training_digest(DATA)
+
+
+def test_other_classes_or_clicks_have_another_digest():
+    classes = np.arange(20)
+    marked = replace(DATA, classes=classes)
+    assert training_digest(marked) != training_digest(DATA)
+    assert training_digest(replace(DATA, classes=np.where(classes == 1, 0, classes))) != training_digest(
+        marked
+    )
+    # Row 0 is a query: its class is not learned from.
+    assert training_digest(replace(DATA, classes=np.where(classes == 0, 9, classes))) == training_digest(
+        marked
+    )
+    logs = [QueryItems(("a",), np.zeros(1, np.int64), np.array([3]), np.array([n])) for n in (1, 2)]
+    one, two = (training_digest(replace(DATA, clicks=log)) for log in logs)
+    assert len({one, two, training_digest(DATA)}) == 3
 
 
 def test_without_a_split_there_is_none():

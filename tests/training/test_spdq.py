@@ -246,7 +246,7 @@ def test_an_unknown_recipe_is_refused(data):
 
 @pytest.mark.parametrize("part", ["image_features", "text_features"])
 def test_a_missing_part_is_named(data, part):
-    with pytest.raises(DataError, match=r"training SPDQ needs .*which data set made has not"):
+    with pytest.raises(DataError, match=r"training (SPDQ )?needs .*which data set made has not"):
         train_spdq(replace(data(), **{part: None}))
 
 

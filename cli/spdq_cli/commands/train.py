@@ -21,7 +21,8 @@ PATH = click.Path(path_type=Path)
     "system",
     metavar="SYSTEM",
     default="spdq",
-    help="spdq: labelled pairs; csm: click logs; gated: units, pairs only.  [default: spdq]",
+    help="spdq: labelled pairs; csm: click logs; mixer: pictures that ask for documents, in weak classes; gated: "
+    "units, pairs only.  [default: spdq]",
 )
 @click.option("--bits", type=click.Choice(["16", "32", "64", "128"]), default="64", help="Length of a code.")
 @click.option(

@@ -1,0 +1,189 @@
+"""A trained Mixer: query images and documents of image and text in one space."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from spdq.features.words import WordExtractor
+from spdq.models.card import model_card
+from spdq.models.config import ModelConfig
+from spdq.models.directory import ModelParts
+from spdq.models.gated import in_batches
+from spdq.models.inputs import InputMap, by_region
+from spdq.models.model import Features, Floats, Model
+from spdq.models.spaces import Modality
+from spdq.models.stored import load_network, model_tensors, read_codebooks, read_input, read_words
+from spdq.networks.mixer import MixerNetwork
+from spdq.quantizers.codebooks import Codebooks
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixerConfig(ModelConfig):
+    """Settings of a Mixer."""
+
+    model_type: ClassVar[str] = "mixer"
+
+    image_input: str
+    text_input: str
+    regions: int
+    hidden: int
+    dim: int
+    concepts: int
+    slots: int
+    parts: int
+
+
+class MixerModel(Model):
+    """Input maps, the network and the codebooks. Vectors have length 1.
+
+    ``embed_image`` is a query's vector. Documents are units: with image and text, of text alone (``embed_text``), or
+    of an image alone, which is another vector than the same image's as a query.
+
+    Parameters
+    ----------
+    config
+        Sizes and settings.
+    inputs
+        Input maps of "image", which is that of one region, and "text".
+    network
+        Encoder, memory and fusion.
+    codebooks, words, image_settings
+        As in ``Model``.
+    """
+
+    def __init__(
+        self,
+        config: MixerConfig,
+        inputs: dict[Modality, InputMap],
+        network: MixerNetwork,
+        codebooks: Codebooks,
+        words: WordExtractor | None = None,
+        image_settings: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(codebooks, words, image_settings)
+        self.config = config
+        self.inputs = inputs
+        self.network = network.eval()
+
+    @property
+    def image_width(self) -> int:
+        return self.inputs["image"].in_width * self.config.regions
+
+    @property
+    def text_width(self) -> int:
+        return self.inputs["text"].in_width
+
+    @property
+    def training(self) -> dict[str, Any]:
+        return self.config.training
+
+    def _embed_image(self, features: Features) -> Floats:
+        return query_vectors(self.network, self._regions(features))
+
+    def _embed_image_alone(self, features: Features) -> Floats:
+        return document_vectors(self.network, self._regions(features), None, None)
+
+    def _embed_text(self, features: Features) -> Floats:
+        return document_vectors(self.network, None, self.inputs["text"](features), self._parts(features))
+
+    def _embed_unit(self, image: Features, text: Features) -> Floats:
+        return document_vectors(
+            self.network, self._regions(image), self.inputs["text"](text), self._parts(text)
+        )
+
+    def _regions(self, features: Features) -> Floats:
+        return by_region(self.inputs["image"], features, self.config.regions)
+
+    def _parts(self, features: Features) -> NDArray[np.int64]:
+        return memory_parts(features, self.config.parts)
+
+    def to_parts(self) -> ModelParts:
+        return ModelParts(
+            config=self.config.to_json(),
+            tensors=model_tensors(self.network, self.inputs, self.codebooks),
+            vocabulary=self.words.to_json() if self.words else None,
+            preprocessor=self.image_settings,
+            card=model_card(self.config, "Mixer", {}),
+        )
+
+    @classmethod
+    def from_parts(cls, parts: ModelParts) -> MixerModel:
+        """Rebuild a model from what was read.
+
+        Raises
+        ------
+        DamagedError
+            Settings and tensors do not fit together.
+        """
+        config = MixerConfig.from_json(parts.config)
+        inputs: dict[Modality, InputMap] = {
+            "image": read_input(parts, "image", config.image_input),
+            "text": read_input(parts, "text", config.text_input),
+        }
+        with torch.device("meta"):
+            network = MixerNetwork(
+                inputs["image"].out_width,
+                config.regions,
+                inputs["text"].out_width,
+                hidden=config.hidden,
+                dim=config.dim,
+                concepts=config.concepts,
+                slots=config.slots,
+                parts=config.parts,
+                input_dropout=0.0,
+                text_dropout=0.0,
+                dropout=0.0,
+            )
+        load_network(network, parts)
+        codebooks = read_codebooks(parts, config.dim, config.bits)
+        return cls(config, inputs, network, codebooks, read_words(parts), parts.preprocessor)
+
+
+def memory_parts(features: Features, parts: int) -> NDArray[np.int64]:
+    """Which part of the memory reads each text (n, d), (n,): a hash of its features decides.
+
+    A text's part has not learned from that very text, so the concepts of texts trained on are as good, and no better,
+    as those of any other text.
+    """
+    rows = sparse.csr_matrix(features, dtype=np.float32, copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    found = np.empty(rows.shape[0], np.int64)
+    for row, (start, stop) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
+        columns = zlib.crc32(rows.indices[start:stop].astype(np.int64).tobytes())
+        found[row] = zlib.crc32(rows.data[start:stop].tobytes(), columns) % parts
+    return found
+
+
+def query_vectors(network: MixerNetwork, images: Floats) -> Floats:
+    """Vectors (n, dim) of query images from tower inputs, the network in evaluation mode."""
+    return in_batches(lambda rows: network.query(network.encoder(rows)), network.norm.bias.shape[0], images)
+
+
+def document_vectors(
+    network: MixerNetwork, images: Floats | None, texts: Floats | None, parts: NDArray[np.int64] | None
+) -> Floats:
+    """Vectors (n, dim) of documents from tower inputs of the image, the text (read by ``parts``) or both."""
+    dim = network.norm.bias.shape[0]
+    if texts is None or parts is None:
+        if images is None:
+            raise ValueError("documents need images or texts")
+        return in_batches(lambda rows: network.document(network.encoder(rows), None), dim, images)
+    vectors = np.empty((len(texts), dim), np.float32)
+    for part in np.unique(parts).tolist():
+        rows = parts == part
+
+        def embed(text: Tensor, image: Tensor | None = None, part: int = part) -> Tensor:
+            regions = None if image is None else network.encoder(image)
+            return network.document(regions, network.memory(text, part))
+
+        vectors[rows] = in_batches(embed, dim, texts[rows], *(() if images is None else (images[rows],)))
+    return vectors
