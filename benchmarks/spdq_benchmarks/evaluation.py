@@ -150,9 +150,14 @@ def unit_features(model: Model, dataset: Dataset, rows: NDArray[np.int64]) -> tu
 def text_features(
     model: Model, dataset: Dataset, rows: NDArray[np.int64], first_line: bool = False
 ) -> Features:
-    """Text features of rows: the data set's own, or the model's of the raw texts (or of their first line)."""
-    if dataset.text_features is not None:
-        return sparse_or_dense(dataset.text_features[rows])
+    """Text features of rows: the data set's own, or the model's of the raw texts (or of their first line).
+
+    A model that was trained on raw texts, as those of click logs, reads raw texts where the data set has both.
+    """
+    features = dataset.text_features
+    reads_texts = dataset.texts is not None and model.words is not None
+    if features is not None and (features.shape[1] == model.text_width or not reads_texts):
+        return sparse_or_dense(features[rows])
     if dataset.texts is None:
         raise DataError(f"data set {dataset.name} has no text: neither /text/features nor /text/utf8")
     texts = [dataset.texts[row] for row in rows]

@@ -283,6 +283,17 @@ def test_sparse_text_features_stay_sparse(raw):
     np.testing.assert_array_equal(found.toarray(), stored.text_features[[4, 1]].toarray())
 
 
+def test_a_model_of_raw_texts_reads_them_beside_other_features(raw):
+    dataset, model = raw
+    both = replace(dataset, text_features=np.ones((60, 3), np.float32))
+    rows = np.array([4, 1])
+    np.testing.assert_array_equal(
+        text_features(model, both, rows).toarray(), text_features(model, dataset, rows).toarray()
+    )
+    with pytest.raises(DataError, match=r"expected text features of \(n, .*got \(2, 3\)"):
+        embed_rows(model, replace(both, texts=None), "t", rows)
+
+
 def test_other_training_rows_are_refused(ready):
     dataset, model = ready
     other = replace(dataset, name="other").with_split(make_split(60, [5], "unseen", 0))
