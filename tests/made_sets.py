@@ -10,7 +10,7 @@ import scipy.io
 from PIL import Image
 from scipy import sparse
 
-from spdq.data import Dataset, QueryItems
+from spdq.data import Dataset, QueryItems, make_split
 from spdq.errors import DataError
 
 CATEGORIES = ("art", "biology", "music")
@@ -134,3 +134,26 @@ def mirflickr(folder: Path) -> Path:
     (annotations / "sea_r1.txt").write_text("20\n")
     (annotations / "README.txt").write_text("Not an annotation.\n")
     return folder
+
+
+def full_dataset():
+    """40 items with every part that a data set can have."""
+    rng = np.random.default_rng(0)
+    words = sparse.random(40, 20, 0.2, "csr", dtype=np.float32, random_state=0)
+    return Dataset(
+        name="full",
+        ids=np.array([f"item-{row}é" for row in range(40)]),
+        image_features=rng.normal(size=(40, 32)).astype(np.float32),
+        text_features=words,
+        labels=rng.integers(0, 2, (40, 5), dtype=np.uint8),
+        label_names=tuple("abcde"),
+        texts=tuple(f"text {row}" for row in range(40)),
+        vocabulary=tuple(f"word{column}" for column in range(20)),
+        image_paths=tuple(f"pictures/{row}.png" for row in range(40)),
+        image_extractor="grid",
+        image_regions=4,
+        classes=rng.integers(-1, 5, 40),
+        clicks=QueryItems.from_mapping({f"query {row}": {row: row + 1, 39: 1} for row in range(30)}),
+        grades=QueryItems.from_mapping({"held out é": {3: 3, 8: 2}, "held": {0: 1}}),
+        split=make_split(40, [1, 2, 3], "unseen", 0),
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import compress, repeat
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from spdq.data.click_rows import ClickRows, click_rows
 from spdq.data.dataset_checks import MAX_CLICKS, is_storable
 from spdq.data.extractor import Progress
-from spdq.data.query_items import QueryItems, pairs_of
+from spdq.data.query_items import QueryItems, normalised_query, pairs_of
 from spdq.data.splits import Rows
 from spdq.errors import DataError, UsageError
 
@@ -179,20 +178,15 @@ class _Totals:
 
 
 def _normalised(rows: ClickRows) -> list[str]:
-    """The queries in NFKC, case folded, NFKC again (folding can undo it), single blanks between words."""
+    """The queries, normalised; DataError for one that is empty or cannot be stored."""
     if not is_storable("".join(rows.queries)):
         place = next(place for place, query in enumerate(rows.queries) if not is_storable(query))
         got = repr(rows.queries[place][:80])
         raise DataError(f"{rows.where(place)}: query: a NUL character or a lone surrogate in {got}")
-    folded = (query.lower() if query.isascii() else _folded(query) for query in rows.queries)
-    queries = [" ".join(query.split()) for query in folded]
+    queries = [normalised_query(query) for query in rows.queries]
     if not all(queries):
         raise DataError(f"{rows.where(queries.index(''))}: query: expected text, got an empty one")
     return queries
-
-
-def _folded(query: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", query).casefold())
 
 
 def _sorted_pairs(texts: list[str], number: Rows, item: Rows, clicks: Rows) -> QueryItems:

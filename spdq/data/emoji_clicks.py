@@ -13,8 +13,8 @@ from spdq.data.dataset import Dataset
 from spdq.data.emoji import emoji_items
 from spdq.data.emoji_packages import Emoji, read_emoji
 from spdq.data.extractor import ImageExtractor, Progress
-from spdq.data.made_clicks import normalised_query, with_made_clicks
-from spdq.data.query_items import QueryItems
+from spdq.data.made_clicks import with_made_clicks
+from spdq.data.query_items import QueryItems, normalised_query
 from spdq.data.splits import Rows
 
 MAX_SHARE = 0.05

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import unicodedata
 from collections.abc import Callable
 
 import numpy as np
@@ -14,12 +13,6 @@ from spdq.data.query_items import QueryItems
 from spdq.data.splits import Rows, Split
 
 HELD_OUT = 0.1
-
-
-def normalised_query(text: str) -> str:
-    """A query as ``read_clicks`` would have it: NFKC, case folded, single blanks."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(folded.split())
 
 
 def with_made_clicks(items: Dataset, clicks: QueryItems, alike: Callable[[Rows], Rows], seed: int) -> Dataset:

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from spdq.data.dataset import Dataset
 from spdq.data.extractor import ImageExtractor, Progress
-from spdq.data.made_clicks import normalised_query, with_made_clicks
+from spdq.data.made_clicks import with_made_clicks
 from spdq.data.mirflickr import mirflickr_items
-from spdq.data.query_items import QueryItems
+from spdq.data.query_items import QueryItems, normalised_query
 from spdq.data.splits import Rows
 from spdq.errors import DataError
 

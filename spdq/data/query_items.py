@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -122,3 +123,12 @@ def _check_column(name: str, column: object, query: Rows) -> None:
     ):
         expected = "(m,) int64, one a pair, at least one pair"
         raise DataError(f"{name}: expected {expected}, got {shape_of(column)}")
+
+
+def normalised_query(text: str) -> str:
+    """A query as logs are added up by: NFKC, case folded, NFKC again (folding can undo it), single blanks."""
+    if text.isascii():
+        folded = text.lower()
+    else:
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(folded.split())

@@ -4,7 +4,8 @@ import pytest
 
 from spdq.data import Dataset, QueryItems
 from spdq.data.clicks import read_clicks
-from spdq.data.made_clicks import normalised_query, with_made_clicks
+from spdq.data.made_clicks import with_made_clicks
+from spdq.data.query_items import normalised_query
 from spdq.errors import DataError
 
 N = 12
