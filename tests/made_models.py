@@ -12,7 +12,8 @@ from spdq.data import Dataset, make_split
 from spdq.features import image_extractor
 from spdq.models.spdq import SPDQModel
 from spdq.training.recipes import RECIPES
-from spdq.training.spdq import train_spdq
+from spdq.training.run import train_task
+from spdq.training.spdq import SPDQTask
 
 N_ITEMS = 60
 COLOURS = ("red", "green", "blue")
@@ -52,13 +53,13 @@ def picture(row: int) -> Image.Image:
 @cache
 def trained(recipe: str = "default") -> SPDQModel:
     """A model of ``worded()``; nobody may change it."""
-    return train_spdq(worded(), 16, replace(RECIPES[recipe], **SHORT))
+    return train_task(SPDQTask, worded(), 16, replace(RECIPES[recipe], **SHORT))
 
 
 @cache
 def trained_on_pictures() -> SPDQModel:
     """A model of ``drawn()``, which reads texts and pictures; nobody may change it."""
-    return train_spdq(drawn(), 16, replace(RECIPES["default"], **SHORT))
+    return train_task(SPDQTask, drawn(), 16, replace(RECIPES["default"], **SHORT))
 
 
 def _items():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from spdq.data import Dataset
+from spdq.data.hold_out import hold_out
 from spdq.data.query_items import QueryItems
 from spdq.data.splits import Split
 from spdq.features import image_extractor
@@ -76,6 +78,13 @@ def made_log(n=48, pixels=0):
         clicks=QueryItems.from_mapping(found),
         split=Split(np.empty(0, np.int64), every, every, "clicks", 0),
     )
+
+
+def judged_log():
+    """The made log with a fifth of its queries held out."""
+    log = made_log()
+    clicks, grades = hold_out(log.clicks, 0.2, 0)
+    return replace(log, clicks=clicks, grades=grades)
 
 
 def _picture(colour, shape, side):

@@ -11,7 +11,8 @@ from scipy import sparse
 
 from spdq.data import Dataset, make_split
 from spdq.training.recipes import RECIPES
-from spdq.training.spdq import train_spdq
+from spdq.training.run import train_task
+from spdq.training.spdq import SPDQTask
 
 GROUPS = ("anchor", "bottle", "castle", "drum", "eagle")
 TOPICS = ("red", "old", "wet")
@@ -81,7 +82,9 @@ class Interrupt:
 
 def interrupted(directory, dataset, recipe, step, **settings):
     with pytest.raises(KeyboardInterrupt):
-        train_spdq(dataset, recipe=recipe, directory=directory, progress=Interrupt(step), **settings)
+        train_task(
+            SPDQTask, dataset, recipe=recipe, directory=directory, progress=Interrupt(step), **settings
+        )
 
 
 def without_time(log):

@@ -133,7 +133,7 @@ def test_a_model_that_reads_no_picture(engine):
 
 def test_text_for_a_model_without_words(tmp_path):
     made = trained()
-    bare = SPDQModel(made.config, made.inputs, made.network, made.space, made.codebooks)
+    bare = SPDQModel(made.config, made.inputs, made.network, made.codebooks, space=made.space)
     with Index.create(tmp_path / "i", bare.codebooks, "ip", "int", bare.fingerprint) as index:
         engine = Engine(bare, index)
         for call in (engine.search, engine.unknown_words):

@@ -36,7 +36,8 @@ from spdq.models.model import Model
 from spdq.models.spdq import SPDQModel
 from spdq.training.log import LOG, read_log
 from spdq.training.provenance import training_digest
-from spdq.training.spdq import train_spdq
+from spdq.training.run import train_task
+from spdq.training.spdq import SPDQTask
 from spdq_benchmarks.answers import QUERIES, answer_picture, answer_text, picture_queries
 from spdq_benchmarks.evaluation import (
     CROSS_MODAL,
@@ -65,7 +66,7 @@ def run_demo(
 ) -> Findings:
     """Run the demo in the folder ``out``, which is made if needed; what is there and fits is used again.
 
-    ``bits`` and ``seed`` are as in ``train_spdq``; the seed also draws the queries.
+    ``bits`` and ``seed`` are as in ``train_task``; the seed also draws the queries.
 
     Raises
     ------
@@ -161,7 +162,7 @@ def _model(
     # While another one is trained in its place, and its log is overwritten, the old one is no model any more.
     if (folder / CONFIG).exists():
         (folder / CONFIG).unlink()
-    train = partial(train_spdq, dataset, bits=bits, seed=seed, directory=folder, progress=progress)
+    train = partial(train_task, SPDQTask, dataset, bits=bits, seed=seed, directory=folder, progress=progress)
     try:
         train(resume=True)
     except (DamagedError, IncompatibleError):

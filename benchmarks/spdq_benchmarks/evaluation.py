@@ -96,14 +96,16 @@ def judge(
     by = relevance_name(dataset, split, labels)
     judgements: list[Judgement] = []
     for direction in directions:
-        queries = _queries(model, dataset, split, direction, whole_text_queries, instance_weight)
+        queries = query_vectors(model, dataset, split, direction[0], whole_text_queries, instance_weight)
         items = embed_rows(model, dataset, direction[2], split.database)
         for coding in codings:
-            distances = _distances(queries, items)
+            distances = vector_distances(queries, items)
             if coding == "codes":
-                distances = _code_distances(model, queries, model.codebooks.encode(items))
+                distances = distances_to_codes(model.codebooks, queries, model.codebooks.encode(items))
             elif coding == "label codes":
-                distances = _code_distances(model, queries, _label_codes(model, dataset, split.database))
+                distances = distances_to_codes(
+                    model.codebooks, queries, _label_codes(model, dataset, split.database)
+                )
             figures: list[Figure] = []
             if by_relevance is not None:
                 figures += by_relevance(distances, by_label, progress)
@@ -140,6 +142,34 @@ def embed_rows(model: Model, dataset: Dataset, modality: str, rows: NDArray[np.i
     if modality == "t":
         return model.embed_text(text_features(model, dataset, rows))
     return model.embed_unit(*unit_features(model, dataset, rows))
+
+
+def query_vectors(
+    model: Model,
+    dataset: Dataset,
+    split: Split,
+    modality: str,
+    whole_text: bool = False,
+    instance_weight: float | None = None,
+) -> NDArray[np.float32]:
+    """Vectors (q, dim) of the split's queries, "i" images or "t" texts, as they meet what is searched.
+
+    Raises
+    ------
+    DataError
+        The data set lacks the modality; image queries of a click log.
+    """
+    if split.kind == "clicks":
+        if modality == "i" or dataset.grades is None:
+            raise DataError(
+                f"data set {dataset.name} is a click log: its held-out queries are texts (t2i, t2t, t2u)"
+            )
+        vectors = model.embed_text(model.text_features(dataset.grades.queries))
+    elif modality == "i":
+        vectors = embed_rows(model, dataset, "i", split.query)
+    else:
+        vectors = model.embed_text(text_features(model, dataset, split.query, first_line=not whole_text))
+    return model.weigh_query(vectors, "image" if modality == "i" else "text", instance_weight)
 
 
 def unit_features(model: Model, dataset: Dataset, rows: NDArray[np.int64]) -> tuple[NDArray[Any], Features]:
@@ -188,34 +218,13 @@ def _checked_split(model: Model, dataset: Dataset) -> Split:
     return dataset.split
 
 
-def _queries(
-    model: Model,
-    dataset: Dataset,
-    split: Split,
-    direction: Direction,
-    whole_text: bool,
-    instance_weight: float | None,
-) -> NDArray[np.float32]:
-    if split.kind == "clicks":
-        if direction[0] == "i" or dataset.grades is None:
-            raise DataError(
-                f"data set {dataset.name} is a click log: its held-out queries are texts (t2i, t2t, t2u)"
-            )
-        vectors = model.embed_text(model.text_features(dataset.grades.queries))
-    elif direction[0] == "i":
-        vectors = embed_rows(model, dataset, "i", split.query)
-    else:
-        vectors = model.embed_text(text_features(model, dataset, split.query, first_line=not whole_text))
-    return model.weigh_query(vectors, "image" if direction[0] == "i" else "text", instance_weight)
-
-
 def _image_features(dataset: Dataset) -> NDArray[Any]:
     if dataset.image_features is None:
         raise DataError(f"data set {dataset.name} has no /image/features")
     return dataset.image_features
 
 
-def _distances(
+def vector_distances(
     queries: NDArray[np.float32], items: NDArray[np.float32]
 ) -> Callable[[slice], NDArray[np.float32]]:
     """Negative inner products of the vectors themselves."""
@@ -243,7 +252,8 @@ def code_distances(
     return sums
 
 
-def _code_distances(
-    model: Model, queries: NDArray[np.float32], codes: NDArray[np.uint8]
+def distances_to_codes(
+    codebooks: Codebooks, queries: NDArray[np.float32], codes: NDArray[np.uint8]
 ) -> Callable[[slice], NDArray[np.float32]]:
-    return lambda rows: code_distances(model.codebooks, queries[rows], codes)
+    """The same by blocks of queries."""
+    return lambda rows: code_distances(codebooks, queries[rows], codes)

@@ -9,7 +9,14 @@ from typing import Any
 
 from spdq.evaluation import Figure
 
-DIRECTION_NAMES = {"i2t": "image → text", "t2i": "text → image", "t2u": "text → unit", "i2u": "image → unit"}
+DIRECTION_NAMES = {
+    "i2t": "image → text",
+    "t2i": "text → image",
+    "t2u": "text → unit",
+    "i2u": "image → unit",
+    "i2i": "image → image",
+    "t2t": "text → text",
+}
 
 
 @dataclass(frozen=True)

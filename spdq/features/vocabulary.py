@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.preprocessing import normalize
+from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
 
 from spdq.errors import DataError
 from spdq.features.buckets import Buckets, bucket_of
@@ -127,7 +127,7 @@ class Vocabulary:
         )
         if weighting == "tfidf" and len(indices):
             rows.data *= self._weights[rows.indices]
-            normalize(rows, copy=False)
+            inplace_csr_row_normalize_l2(rows)
         return rows
 
     @cached_property

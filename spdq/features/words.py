@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.preprocessing import normalize
+from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
 
 from spdq.errors import DataError, IncompatibleError, UsageError
 from spdq.features.buckets import MAX_BUCKETS, Buckets
@@ -134,21 +134,35 @@ class WordExtractor:
         """
         _check_texts(texts)
         lines_of = [text.splitlines() for text in texts]
-        lines = [line for of_text in lines_of for line in of_text]
-        blocks = [self._words.rows(lines, self.weighting)]
-        if self._grams is not None:
-            blocks.append(self._grams.rows(lines, self.weighting) * np.float32(LETTERS_WEIGHT))
-        starts = np.cumsum([0, *map(len, lines_of)])
-        shape = (len(texts), len(lines))
-        sums = sparse.csr_matrix(
-            (np.ones(len(lines), np.float32), np.arange(len(lines)), starts), shape=shape
-        )
-        rows = sparse.csr_matrix(sums @ sparse.hstack(blocks, format="csr", dtype=np.float32))
-        rows.sort_indices()
+        rows = self._line_rows([line for of_text in lines_of for line in of_text])
+        counts = [*map(len, lines_of)]
+        if set(counts) != {1}:
+            starts = np.cumsum([0, *counts])
+            sums = sparse.csr_matrix(
+                (np.ones(starts[-1], np.float32), np.arange(starts[-1]), starts), (len(texts), starts[-1])
+            )
+            rows = sparse.csr_matrix(sums @ rows)
+            rows.sort_indices()
         if self.weighting == "tfidf":
-            return normalize(rows, copy=False) if texts else rows
+            if texts:
+                inplace_csr_row_normalize_l2(rows)
+            return rows
         rows.data = np.where(rows.indices < self._words.width, 1, LETTERS_WEIGHT).astype(np.float32)
         return rows
+
+    def _line_rows(self, lines: Sequence[str]) -> sparse.csr_matrix:
+        """Words and letter n-grams of lines side by side, (n_lines, dim)."""
+        rows = self._words.rows(lines, self.weighting)
+        if self._grams is None:
+            return rows
+        grams = self._grams.rows(lines, self.weighting)
+        grams.data *= np.float32(LETTERS_WEIGHT)
+        if len(lines) != 1:
+            return sparse.hstack([rows, grams], format="csr", dtype=np.float32)
+        # A query is one line, and hstack would take longer than all else it needs.
+        columns = np.concatenate([rows.indices, grams.indices + np.int32(self._words.width)])
+        values = np.concatenate([rows.data, grams.data])
+        return sparse.csr_matrix((values, columns, [0, len(values)]), (1, self.dim))
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text, each once, that neither have a column nor are known by their letters.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from spdq.errors import DamagedError
-from spdq.models.spaces import LabelSet
+from spdq.models.spaces import LabelSet, Modality
 
 Recipe = Literal["default", "paper"]
 
@@ -31,6 +31,13 @@ class ModelConfig:
     bits: int
     training: dict[str, Any]
     """Where it comes from: data set, split, rows, digest of the training ids, seed, steps, versions."""
+    image_input: str
+    """Kind of the image tower's input map."""
+
+    @property
+    def inputs(self) -> dict[Modality, str]:
+        """Kinds of the input maps by modality."""
+        return {"image": self.image_input}
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able dict with ``model_type``."""
@@ -74,15 +81,24 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SPDQConfig(ModelConfig):
+class TwoInputsConfig(ModelConfig):
+    """Settings of a system that has an input map of texts, too."""
+
+    text_input: str
+
+    @property
+    def inputs(self) -> dict[Modality, str]:
+        return {**super().inputs, "text": self.text_input}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SPDQConfig(TwoInputsConfig):
     """Settings of an SPDQ model."""
 
     model_type: ClassVar[str] = "spdq"
 
     label_names: tuple[str, ...]
     label_sets: tuple[LabelSet, ...]
-    image_input: str
-    text_input: str
     hidden: int
     shared: int
     private: int

@@ -141,8 +141,7 @@ class Columns:
         return len(self.weights)
 
     def __call__(self, features: Features) -> Floats:
-        rows = sparse.csr_matrix(features, dtype=np.float32) @ sparse.diags(self.weights)
-        return LENGTH * np.asarray(_unit_sparse(rows).toarray(), np.float32)
+        return LENGTH * np.asarray(_weighted(features, self.weights).toarray(), np.float32)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return _fields(self)
@@ -166,7 +165,7 @@ class KernelBasis:
     @classmethod
     def fit(cls, rows: sparse.csr_matrix, width: int, weights: Floats) -> KernelBasis:
         """Fit on (n, d) CSR training rows, columns weighted by ``weights`` (d,); at most ``width`` directions."""
-        basis = _unit_sparse(rows @ sparse.diags(weights))
+        basis = _weighted(rows, weights)
         gram = (basis @ basis.T).toarray().astype(np.float64)
         n = len(gram)
         values, vectors = linalg.eigh(gram, subset_by_index=[max(0, n - width), n - 1])
@@ -200,7 +199,7 @@ class KernelBasis:
         return int(self.coefficients.shape[1])
 
     def __call__(self, features: Features) -> Floats:
-        rows = _unit_sparse(sparse.csr_matrix(features, dtype=np.float32) @ sparse.diags(self.weights))
+        rows = _weighted(features, self.weights)
         transposed: sparse.csr_matrix = self.__dict__["_transposed"]
         return LENGTH * _unit((rows @ transposed).toarray() @ self.coefficients)
 
@@ -272,9 +271,19 @@ def _unit(rows: Floats) -> Floats:
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def _unit_sparse(rows: sparse.csr_matrix) -> sparse.csr_matrix:
-    lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
-    return sparse.csr_matrix(sparse.diags(1 / np.maximum(lengths, 1e-12)) @ rows)
+def _weighted(features: Features, weights: Floats) -> sparse.csr_matrix:
+    """Rows with their columns weighted, then of length 1; an empty row stays.
+
+    Arrays, not sparse products: for one row, a query, these take longer than all else.
+    """
+    rows = sparse.csr_matrix(features, dtype=np.float32, copy=True)
+    rows.data *= weights[rows.indices]
+    sizes = np.diff(rows.indptr)
+    filled = sizes > 0
+    if filled.any():
+        lengths = np.sqrt(np.add.reduceat(rows.data**2, rows.indptr[:-1][filled]))
+        rows.data *= np.repeat(1 / np.maximum(lengths, 1e-12), sizes[filled])
+    return rows
 
 
 def _require(made: Standardise | Principal | Columns | KernelBasis, fits: bool) -> None:

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
 from spdq.features.words import WordExtractor
-from spdq.models.card import model_card
-from spdq.models.config import ModelConfig
-from spdq.models.directory import ModelParts
-from spdq.models.gated import in_batches
-from spdq.models.inputs import InputMap, by_region
-from spdq.models.model import Features, Floats, Model
-from spdq.models.spaces import Modality
-from spdq.models.stored import load_network, model_tensors, read_codebooks, read_input, read_words
+from spdq.models.config import TwoInputsConfig
+from spdq.models.inputs import by_region
+from spdq.models.model import Features, Floats
+from spdq.models.network import Inputs, NetworkModel, in_batches
 from spdq.networks.mixer import MixerNetwork
-from spdq.quantizers.codebooks import Codebooks
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixerConfig(ModelConfig):
+class MixerConfig(TwoInputsConfig):
     """Settings of a Mixer."""
 
     model_type: ClassVar[str] = "mixer"
 
-    image_input: str
-    text_input: str
     regions: int
     hidden: int
     dim: int
@@ -41,49 +33,44 @@ class MixerConfig(ModelConfig):
     parts: int
 
 
-class MixerModel(Model):
-    """Input maps, the network and the codebooks. Vectors have length 1.
+class MixerModel(NetworkModel[MixerConfig, MixerNetwork]):
+    """Encoder, memory and fusion. Vectors have length 1.
 
     ``embed_image`` is a query's vector. Documents are units: with image and text, of text alone (``embed_text``), or
-    of an image alone, which is another vector than the same image's as a query.
-
-    Parameters
-    ----------
-    config
-        Sizes and settings.
-    inputs
-        Input maps of "image", which is that of one region, and "text".
-    network
-        Encoder, memory and fusion.
-    codebooks, words, image_settings
-        As in ``Model``.
+    of an image alone, which is another vector than the same image's as a query. The input map of images is that of one
+    region.
     """
 
-    def __init__(
-        self,
+    config_class = MixerConfig
+    title = "Mixer"
+
+    @classmethod
+    def build_network(
+        cls,
         config: MixerConfig,
-        inputs: dict[Modality, InputMap],
-        network: MixerNetwork,
-        codebooks: Codebooks,
-        words: WordExtractor | None = None,
-        image_settings: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(codebooks, words, image_settings)
-        self.config = config
-        self.inputs = inputs
-        self.network = network.eval()
+        inputs: Inputs,
+        words: WordExtractor | None,
+        **dropout: float,
+    ) -> MixerNetwork:
+        return MixerNetwork(
+            inputs["image"].out_width,
+            config.regions,
+            inputs["text"].out_width,
+            hidden=config.hidden,
+            dim=config.dim,
+            concepts=config.concepts,
+            slots=config.slots,
+            parts=config.parts,
+            **dropout,
+        )
+
+    @property
+    def dim(self) -> int:
+        return self.config.dim
 
     @property
     def image_width(self) -> int:
-        return self.inputs["image"].in_width * self.config.regions
-
-    @property
-    def text_width(self) -> int:
-        return self.inputs["text"].in_width
-
-    @property
-    def training(self) -> dict[str, Any]:
-        return self.config.training
+        return super().image_width * self.config.regions
 
     def _embed_image(self, features: Features) -> Floats:
         return query_vectors(self.network, self._regions(features))
@@ -104,47 +91,6 @@ class MixerModel(Model):
 
     def _parts(self, features: Features) -> NDArray[np.int64]:
         return memory_parts(features, self.config.parts)
-
-    def to_parts(self) -> ModelParts:
-        return ModelParts(
-            config=self.config.to_json(),
-            tensors=model_tensors(self.network, self.inputs, self.codebooks),
-            vocabulary=self.words.to_json() if self.words else None,
-            preprocessor=self.image_settings,
-            card=model_card(self.config, "Mixer", {}),
-        )
-
-    @classmethod
-    def from_parts(cls, parts: ModelParts) -> MixerModel:
-        """Rebuild a model from what was read.
-
-        Raises
-        ------
-        DamagedError
-            Settings and tensors do not fit together.
-        """
-        config = MixerConfig.from_json(parts.config)
-        inputs: dict[Modality, InputMap] = {
-            "image": read_input(parts, "image", config.image_input),
-            "text": read_input(parts, "text", config.text_input),
-        }
-        with torch.device("meta"):
-            network = MixerNetwork(
-                inputs["image"].out_width,
-                config.regions,
-                inputs["text"].out_width,
-                hidden=config.hidden,
-                dim=config.dim,
-                concepts=config.concepts,
-                slots=config.slots,
-                parts=config.parts,
-                input_dropout=0.0,
-                text_dropout=0.0,
-                dropout=0.0,
-            )
-        load_network(network, parts)
-        codebooks = read_codebooks(parts, config.dim, config.bits)
-        return cls(config, inputs, network, codebooks, read_words(parts), parts.preprocessor)
 
 
 def memory_parts(features: Features, parts: int) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from spdq.errors import DataError, UsageError
 from spdq.features.images import ImageSource as ImageSource
 from spdq.features.registry import ImageExtractor, image_extractor
 from spdq.features.words import WordExtractor
+from spdq.models.config import ModelConfig
 from spdq.models.directory import ModelParts, complete_config, fingerprint, write_model
 from spdq.models.spaces import Modality
 from spdq.quantizers.codebooks import Codebooks
@@ -44,6 +45,9 @@ class Model(ABC):
         Settings of the image extractor, None likewise.
     """
 
+    config: ModelConfig
+    """Sizes and settings."""
+
     def __init__(
         self, codebooks: Codebooks, words: WordExtractor | None, image_settings: dict[str, Any] | None
     ) -> None:
@@ -62,9 +66,9 @@ class Model(ABC):
         """Width of the text features."""
 
     @property
-    @abstractmethod
     def training(self) -> dict[str, Any]:
         """What the model was trained on: data set, split, digest of the training ids, seed, steps."""
+        return self.config.training
 
     @abstractmethod
     def _embed_image(self, features: Features) -> Floats: ...
@@ -91,6 +95,10 @@ class Model(ABC):
         if instance_weight is not None:
             raise UsageError("this model ranks by one similarity: it has no instance weight to set")
         return vectors
+
+    @abstractmethod
+    def with_codebooks(self, codebooks: Codebooks) -> Self:
+        """The same network with other codebooks, whose bits become the model's."""
 
     @abstractmethod
     def to_parts(self) -> ModelParts:

@@ -10,64 +10,87 @@ from numpy.typing import NDArray
 
 from spdq.errors import DamagedError, DataError, UsageError
 from spdq.features.words import WordExtractor
-from spdq.models.card import model_card
 from spdq.models.config import SPDQConfig
 from spdq.models.directory import ModelParts
-from spdq.models.inputs import InputMap
-from spdq.models.model import Codes, Features, Floats, Model
+from spdq.models.model import Codes, Features, Floats
+from spdq.models.network import BATCH, Inputs, NetworkModel
 from spdq.models.spaces import AlignedSpace, Modality, Space, make_space
-from spdq.models.stored import load_network, model_tensors, read_codebooks, read_input, read_words, under
+from spdq.models.stored import Tensors, under
 from spdq.networks.spdq import SPDQNetwork, Tower
 from spdq.quantizers.codebooks import Codebooks
 
-BATCH = 512
-"""Rows a tower is fed at once."""
 
-
-class SPDQModel(Model):
-    """Input maps, the two towers, the joint space and the codebooks, with the paper's names where it has them.
+class SPDQModel(NetworkModel[SPDQConfig, SPDQNetwork]):
+    """Two towers and what becomes of their branches, with the paper's names where it has them.
 
     Parameters
     ----------
-    config
-        Sizes and settings.
-    inputs
-        Input maps of "image" and "text".
-    network
-        The towers.
+    config, inputs, network, codebooks, words, image_settings
+        As in ``NetworkModel``.
     space
-        What becomes of their branches.
-    codebooks, words, image_settings
-        As in ``Model``.
+        The joint space that the branches are put into.
     """
+
+    config_class = SPDQConfig
+    title = "SPDQ"
 
     def __init__(
         self,
         config: SPDQConfig,
-        inputs: dict[Modality, InputMap],
+        inputs: Inputs,
         network: SPDQNetwork,
-        space: Space,
         codebooks: Codebooks,
         words: WordExtractor | None = None,
         image_settings: dict[str, Any] | None = None,
+        *,
+        space: Space,
     ) -> None:
-        super().__init__(codebooks, words, image_settings)
-        self.config = config
-        self.inputs = inputs
-        self.network = network.eval()
+        super().__init__(config, inputs, network, codebooks, words, image_settings)
         self.space = space
 
-    @property
-    def image_width(self) -> int:
-        return self.inputs["image"].in_width
+    @classmethod
+    def build_network(
+        cls,
+        config: SPDQConfig,
+        inputs: Inputs,
+        words: WordExtractor | None,
+        **dropout: float,
+    ) -> SPDQNetwork:
+        return SPDQNetwork(
+            inputs["image"].out_width,
+            inputs["text"].out_width,
+            len(config.label_names),
+            hidden=config.hidden,
+            shared=config.shared,
+            private=config.private,
+            direct_text=config.direct_text,
+            **dropout,
+        )
 
     @property
-    def text_width(self) -> int:
-        return self.inputs["text"].in_width
+    def dim(self) -> int:
+        return self.space.dim
+
+    def own_tensors(self) -> Tensors:
+        return {f"space.{name}": tensor for name, tensor in self.space.tensors().items()}
+
+    @classmethod
+    def read_own(cls, config: SPDQConfig, parts: ModelParts) -> dict[str, Any]:
+        try:
+            space = make_space(
+                "aligned" if config.recipe == "paper" else "predictive",
+                config.label_sets,
+                config.shared,
+                config.instance_scale,
+                under(parts.tensors, "space."),
+            )
+        except DataError as error:
+            raise DamagedError(f"model: {error}. Train anew") from error
+        return {"space": space}
 
     @property
-    def training(self) -> dict[str, Any]:
-        return self.config.training
+    def card_facts(self) -> dict[str, Any]:
+        return {"labels": len(self.config.label_names)}
 
     def posteriors(self, modality: Modality, features: Features) -> Floats:
         """Logits of the predictive branch, (n, labels) float32, before sigmoid or softmax."""
@@ -111,63 +134,6 @@ class SPDQModel(Model):
     ) -> Floats:
         weight = self.config.instance_weight if instance_weight is None else instance_weight
         return vectors * self.space.query_weights(weight)
-
-    def to_parts(self) -> ModelParts:
-        tensors = model_tensors(self.network, self.inputs, self.codebooks)
-        tensors |= {f"space.{name}": tensor for name, tensor in self.space.tensors().items()}
-        return ModelParts(
-            config={**self.config.to_json()},
-            tensors=tensors,
-            vocabulary=self.words.to_json() if self.words else None,
-            preprocessor=self.image_settings,
-            card=model_card(self.config, "SPDQ", {"labels": len(self.config.label_names)}),
-        )
-
-    @classmethod
-    def from_parts(cls, parts: ModelParts) -> SPDQModel:
-        """Rebuild a model from what was read.
-
-        Raises
-        ------
-        DamagedError
-            Settings and tensors do not fit together.
-        """
-        config = SPDQConfig.from_json(parts.config)
-        inputs: dict[Modality, InputMap] = {
-            "image": read_input(parts, "image", config.image_input),
-            "text": read_input(parts, "text", config.text_input),
-        }
-        try:
-            space = make_space(
-                "aligned" if config.recipe == "paper" else "predictive",
-                config.label_sets,
-                config.shared,
-                config.instance_scale,
-                under(parts.tensors, "space."),
-            )
-        except DataError as error:
-            raise DamagedError(f"model: {error}. Train anew") from error
-        with torch.device("meta"):
-            network = build_network(config, inputs)
-        load_network(network, parts)
-        codebooks = read_codebooks(parts, space.dim, config.bits)
-        return cls(config, inputs, network, space, codebooks, read_words(parts), parts.preprocessor)
-
-
-def build_network(config: SPDQConfig, inputs: dict[Modality, InputMap]) -> SPDQNetwork:
-    """An untrained network of the sizes in ``config``, without dropout."""
-    return SPDQNetwork(
-        inputs["image"].out_width,
-        inputs["text"].out_width,
-        len(config.label_names),
-        hidden=config.hidden,
-        shared=config.shared,
-        private=config.private,
-        image_dropout=0.0,
-        text_dropout=0.0,
-        dropout=0.0,
-        direct_text=config.direct_text,
-    )
 
 
 def branches(tower: Tower, inputs: Floats) -> tuple[Floats, Floats]:

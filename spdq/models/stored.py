@@ -45,21 +45,15 @@ def read_input(parts: ModelParts, modality: Modality, kind: str) -> InputMap:
         raise DamagedError(f"model: {error}. Train anew") from error
 
 
-def read_codebooks(parts: ModelParts, dim: int, bits: int) -> Codebooks:
-    """The codebooks. Raises DamagedError where they are not of ``dim`` dimensions and ``bits`` bits."""
+def read_codebooks(parts: ModelParts) -> Codebooks:
+    """The codebooks. Raises DamagedError where they are missing or none."""
     stored = under(parts.tensors, "codebooks.")
     error = float(stored["training_error"][0]) if "training_error" in stored else None
     along = float(stored["along"][0]) if "along" in stored else 1.0
     try:
-        codebooks = Codebooks(stored["words"], "additive", along=along, training_error=error)
+        return Codebooks(stored["words"], "additive", along=along, training_error=error)
     except (DataError, KeyError) as problem:
         raise DamagedError(f"model: {problem}. Train anew") from problem
-    if codebooks.dim != dim or codebooks.bits != bits:
-        raise DamagedError(
-            f"model: codebooks of {codebooks.dim} dimensions and {codebooks.bits} bits, "
-            f"expected {dim} and {bits}. Train anew"
-        )
-    return codebooks
 
 
 def read_words(parts: ModelParts) -> WordExtractor | None:

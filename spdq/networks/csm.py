@@ -105,8 +105,8 @@ class CSMNetwork(nn.Module):
         direct: bool,
         query_layer: bool,
         normalised: bool,
-        input_dropout: float,
-        dropout: float,
+        input_dropout: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.images: nn.Module

@@ -50,9 +50,9 @@ class GatedNetwork(nn.Module):
         hidden: int,
         dim: int,
         guess: float,
-        input_dropout: float,
-        dropout: float,
         direct: bool,
+        input_dropout: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.image_tower, self.text_tower = (

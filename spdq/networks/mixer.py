@@ -108,9 +108,9 @@ class MixerNetwork(nn.Module):
         concepts: int,
         slots: int,
         parts: int,
-        input_dropout: float,
-        text_dropout: float,
-        dropout: float,
+        input_dropout: float = 0.0,
+        text_dropout: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder = RegionEncoder(

@@ -89,10 +89,10 @@ class SPDQNetwork(nn.Module):
         hidden: int,
         shared: int,
         private: int,
-        image_dropout: float,
-        text_dropout: float,
-        dropout: float,
         direct_text: bool,
+        image_dropout: float = 0.0,
+        text_dropout: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.image, self.text = (

@@ -4,47 +4,75 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from spdq.data.dataset import Dataset
     from spdq.models.model import Model
     from spdq.training.loop import Progress
+    from spdq.training.recipes import AnyRecipe
+    from spdq.training.task import Task
 
-__all__ = ["SYSTEMS", "train"]
+__all__ = ["SYSTEMS", "train", "with_bits"]
+
+M = TypeVar("M", bound="Model")
 
 SYSTEMS = {
-    "spdq": "spdq.training.spdq:train_spdq",
-    "csm": "spdq.training.csm:train_csm",
-    "mixer": "spdq.training.mixer:train_mixer",
-    "gated": "spdq.training.gated:train_gated",
+    "spdq": "spdq.training.spdq:SPDQTask",
+    "csm": "spdq.training.csm:CSMTask",
+    "mixer": "spdq.training.mixer:MixerTask",
+    "gated": "spdq.training.gated:GatedTask",
 }
-"""What trains each system; the first is the default."""
+"""The task of each system; the first is the default."""
 
 
 def train(
     system: str,
     dataset: Dataset,
     bits: int = 64,
-    recipe: str = "default",
+    recipe: str | AnyRecipe = "default",
     seed: int = 0,
     directory: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Model:
-    """Train a system on the training rows of a data set's split; arguments and errors as ``run_training``.
+    """Train a system, by its name, on the training rows of a data set's split; the rest is as in ``train_task``.
 
     Raises
     ------
     UsageError
-        An unknown system or recipe.
+        An unknown system, too.
     """
+    from spdq.training.run import train_task
+
+    model: Model = train_task(_task(system), dataset, bits, recipe, seed, directory, resume, progress)
+    return model
+
+
+def with_bits(model: M, dataset: Dataset, bits: int) -> M:
+    """The same network with codebooks of another length, fitted on the data set it was trained on.
+
+    They are those that training with ``bits`` would have fitted, but for SPDQ's recipe "paper": it then has one Z for
+    all lengths, where a run of its own would let each length pull at its Z.
+
+    Raises
+    ------
+    UsageError
+        Bits that are not 16, 32, 64 or 128.
+    IncompatibleError
+        The data set has other training rows than the model's.
+    """
+    from spdq.training.run import recoded
+
+    made: M = recoded(_task(model.config.model_type), model, dataset, bits)
+    return made
+
+
+def _task(system: str) -> type[Task[Any]]:
     from spdq.errors import UsageError
 
     if system not in SYSTEMS:
         raise UsageError(f"unknown system {system!r}: known are {', '.join(SYSTEMS)}")
     module, _, name = SYSTEMS[system].partition(":")
-    model: Model = getattr(import_module(module), name)(
-        dataset, bits, recipe, seed, directory, resume, progress
-    )
-    return model
+    task: type[Task[Any]] = getattr(import_module(module), name)
+    return task

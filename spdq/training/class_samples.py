@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from spdq.data.dataset import Dataset
 from spdq.errors import DataError
 from spdq.training.inputs import Rows, validation_rows
+from spdq.training.needs import training_split
 
 
 def learners(classes: Rows, parts: Rows, n_parts: int) -> NDArray[np.bool_]:
@@ -33,14 +34,13 @@ def learners(classes: Rows, parts: Rows, n_parts: int) -> NDArray[np.bool_]:
 
 def classed_rows(dataset: Dataset) -> tuple[Rows, Rows]:
     """Training rows that have a class, and the classes of all rows."""
-    split, classes = dataset.split, dataset.classes
-    if split is None:
-        raise DataError(f"training needs /split, which data set {dataset.name} has not")
+    split, classes = training_split(dataset), dataset.classes
     rows = split.train[classes[split.train] >= 0] if classes is not None else split.train[:0]
     if classes is None or len(np.unique(classes[rows])) < 2:
         raise DataError(
             f"training a Mixer needs /classes, two at least among the training rows: items of one class show or mean "
-            f"one thing. Data set {dataset.name} has not; train spdq or gated on it, or give it classes"
+            f"one thing. Data set {dataset.name} has not; train spdq or gated on it, or give it classes: "
+            "save it as Dataset(..., classes=...). `spdq dataset import emoji --form drawings` makes a set with them"
         )
     return rows, classes
 

@@ -9,6 +9,7 @@ from spdq.data.dataset import Dataset
 from spdq.data.query_items import QueryItems
 from spdq.errors import DataError
 from spdq.training.inputs import Rows
+from spdq.training.needs import lacking, training_split
 
 
 class ClickPairs:
@@ -26,7 +27,7 @@ class ClickPairs:
     """
 
     def __init__(self, clicks: QueryItems, n_items: int) -> None:
-        self.query, self.item = clicks.query, clicks.item
+        self.clicks, self.query, self.item = clicks, clicks.query, clicks.item
         self._upto = np.cumsum(1 + np.log(clicks.value))
         self._n_items = n_items
         self._keys = self.query * n_items + self.item
@@ -56,14 +57,9 @@ def training_clicks(dataset: Dataset) -> QueryItems:
         The data set has no split, no clicks, or none on a training row.
     """
     if dataset.clicks is None:
-        raise DataError(
-            f"training CSM needs /clicks, which data set {dataset.name} has not: "
-            "make one from a click log with `spdq dataset import clicks`"
-        )
-    if dataset.split is None:
-        raise DataError(f"training needs /split, which data set {dataset.name} has not")
-    clicks = dataset.clicks
-    kept = np.isin(clicks.item, dataset.split.train)
+        raise lacking(dataset, "/clicks", system="CSM")
+    clicks, split = dataset.clicks, training_split(dataset)
+    kept = np.isin(clicks.item, split.train)
     if not kept.any():
         raise DataError(f"no click of data set {dataset.name} is on a training row: split it otherwise")
     if kept.all():

@@ -5,14 +5,25 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from spdq.data.dataset import Dataset
 from spdq.data.query_items import QueryItems
 from spdq.evaluation import evaluate_ranking
 from spdq.models.model import Floats
+from spdq.training.click_pairs import training_clicks
 from spdq.training.inputs import Rows, validation_rows
 
 MAX_QUERIES = 500
 MAX_ITEMS = 4000
 FIGURE = "ndcg@25"
+
+
+def parted_clicks(dataset: Dataset, seed: int) -> tuple[QueryItems, QueryItems | None]:
+    """The clicks on training rows to learn from, and those of held-out queries, None where queries are few."""
+    clicks = training_clicks(dataset)
+    queries, held = held_out_queries(len(clicks.queries), seed)
+    if not len(held):
+        return clicks, None
+    return clicks.take_queries(queries), clicks.take_queries(held)
 
 
 def held_out_queries(n: int, seed: int) -> tuple[Rows, Rows]:

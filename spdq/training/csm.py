@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from spdq.data.dataset import Dataset
@@ -16,7 +16,6 @@ from spdq.features.words import WordExtractor
 from spdq.losses.click_softmax import click_softmax_terms
 from spdq.models.config import Recipe
 from spdq.models.csm import (
-    CSMConfig,
     CSMModel,
     image_vectors,
     is_square,
@@ -25,15 +24,14 @@ from spdq.models.csm import (
     units,
 )
 from spdq.models.inputs import InputMap, Standardise, fit_image_input
-from spdq.models.model import Floats
 from spdq.networks.csm import CSMNetwork
-from spdq.training.click_pairs import ClickPairs, training_clicks
-from spdq.training.click_validation import HeldOutClicks, held_out_queries
-from spdq.training.inputs import Rows, image_settings
-from spdq.training.loop import Progress, Task
-from spdq.training.recipes import named_recipe, steps_for
-from spdq.training.run import run_training
-from spdq.training.vectors import additive_codebooks
+from spdq.quantizers.codebooks import Codebooks
+from spdq.training.click_pairs import ClickPairs
+from spdq.training.click_validation import HeldOutClicks, parted_clicks
+from spdq.training.inputs import Rows
+from spdq.training.needs import lacking, training_split
+from spdq.training.task import Task, steps_for
+from spdq.training.vectors import model_codebooks
 
 MAX_FIT_IMAGES = 20_000
 """Images that the image tower's input is fitted on."""
@@ -100,61 +98,25 @@ RECIPES = {
 }
 
 
-def train_csm(
-    dataset: Dataset,
-    bits: int = 64,
-    recipe: str | CSMRecipe = "default",
-    seed: int = 0,
-    directory: Path | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> CSMModel:
-    """Train on the clicks on training rows of a data set's split; texts and labels of its items are not used.
+class CSMTask(Task[CSMModel]):
+    """Both towers, learned from batches of clicked pairs.
 
-    Where the image features are pixels (extractor ``pixels:SIZE``) a convolutional network learns from them end to end.
-
-    Parameters
-    ----------
-    dataset
-        With a split, clicks and image features.
-    bits, seed, directory, resume, progress
-        As ``run_training``.
-    recipe
-        "default", "paper", or settings of one's own.
-
-    Raises
-    ------
-    UsageError
-        Unknown recipe or bits, a negative seed.
-    DataError
-        The data set lacks what training needs, or no query has a word.
-    IncompatibleError, StorageError
-        As ``run_training``.
+    It needs clicks and image features; it learns from the clicks on training rows, while texts and labels of the items
+    are not used. Where the image features are pixels (extractor ``pixels:SIZE``) a convolutional network learns from
+    them end to end.
     """
-    settings = named_recipe(RECIPES, recipe) if isinstance(recipe, str) else recipe
 
-    def task() -> CSMTask:
-        return CSMTask(dataset, settings, seed, bits)
-
-    return cast(
-        CSMModel, run_training(task, dataset, asdict(settings), bits, seed, directory, resume, progress)
-    )
-
-
-class CSMTask(Task):
-    """Both towers, learned from batches of clicked pairs."""
-
+    recipes = RECIPES
+    model_class = CSMModel
+    recipe: CSMRecipe
+    words: WordExtractor
     network: CSMNetwork
 
     def __init__(self, dataset: Dataset, recipe: CSMRecipe, seed: int, bits: int) -> None:
-        clicks = training_clicks(dataset)
-        if dataset.split is None or dataset.image_features is None:
-            raise DataError(f"training needs /image/features, which data set {dataset.name} has not")
-        self.dataset, self.recipe, self.seed, self.bits = dataset, recipe, seed, bits
-        self.images, self.train = dataset.image_features, dataset.split.train
-        queries, held = held_out_queries(len(clicks.queries), seed)
-        self.clicks = clicks.take_queries(queries) if len(held) else clicks
-        self.pairs = ClickPairs(self.clicks, len(dataset))
+        super().__init__(dataset, recipe, seed, bits)
+        self.clicks, held = parted_clicks(dataset, seed)
+        self.images, self.train = _images(dataset), training_split(dataset).train
+        self.pairs = self.at_hand = ClickPairs(self.clicks, len(dataset))
         self.words = WordExtractor.fit(
             self.clicks.queries,
             letters=(3, 3),
@@ -164,27 +126,16 @@ class CSMTask(Task):
         )
         pixels = (dataset.image_extractor or "").partition(":")[0] == "pixels"
         self.image_input = self._image_input(pixels)
+        self.inputs = {"image": self.image_input}
         # Pixels are mapped as they are drawn: a second copy of them all would be the largest thing in memory.
-        self.inputs = None if pixels else self._all_inputs()
+        self.mapped = None if pixels else self._mapped()
         self.judged = None
-        if len(held):
-            self.judged = HeldOutClicks(clicks.take_queries(held), self.train, seed)
+        if held is not None:
+            self.judged = HeldOutClicks(held, self.train, seed)
             self.judged_rows = self.words.transform(self.judged.queries)
-        network = CSMNetwork(
-            self.image_input.out_width,
-            self.words.dim,
-            pixels=pixels,
-            hidden=recipe.hidden,
-            dim=recipe.dim,
-            direct=recipe.direct,
-            query_layer=recipe.query_layer,
-            normalised=recipe.normalised,
-            input_dropout=recipe.input_dropout,
-            dropout=recipe.dropout,
-        )
-        super().__init__(
-            network, steps_for(recipe, len(self.clicks)), recipe.learning_rate, recipe.weight_decay
-        )
+        self.config = self.recipe_config(pixels=pixels)
+        self.network = self.untrained_network(input_dropout=recipe.input_dropout, dropout=recipe.dropout)
+        self.steps = steps_for(recipe, len(self.clicks))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -217,27 +168,22 @@ class CSMTask(Task):
         return self.network.query(*query_rows(rows))
 
     def _images(self, rows: Rows) -> Tensor:
-        if self.inputs is not None:
-            return self.network.image(self.inputs[torch.from_numpy(rows)])
+        if self.mapped is not None:
+            return self.network.image(self.mapped[torch.from_numpy(rows)])
         return self.network.image(torch.from_numpy(self.image_input(self.images[rows])))
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the layers; for the embeddings of terms Adam that touches only those of the batch."""
         embeddings = self.network.queries.terms.weight
         layers = [p for p in self.network.parameters() if p is not embeddings]
-        return [
-            torch.optim.AdamW(layers, lr=self.learning_rate, weight_decay=self.weight_decay),
-            torch.optim.SparseAdam([embeddings], lr=self.recipe.term_rate),
-        ]
+        return [self.adamw(layers), torch.optim.SparseAdam([embeddings], lr=self.recipe.term_rate)]
 
     def validate(self) -> dict[str, float]:
         if self.judged is None:
             return {}
         queries = query_vectors(self.network, self.recipe.dim, self.judged_rows)
-        return self.judged.figure(queries, self._image_vectors(self.judged.items))
-
-    def _image_vectors(self, rows: Rows) -> Floats:
-        return image_vectors(self.network, self.recipe.dim, self.image_input, self.images[rows])
+        found = image_vectors(self.network, self.recipe.dim, self.image_input, self.images[self.judged.items])
+        return self.judged.figure(queries, found)
 
     def _image_input(self, pixels: bool) -> InputMap:
         """Fitted on training rows; of pixels, each channel has mean 0 and deviation 1."""
@@ -256,40 +202,36 @@ class CSMTask(Task):
         times = images.shape[1] // 3
         return Standardise(np.tile(channels.mean, times), np.tile(channels.scale, times), channels.log)
 
-    def _all_inputs(self) -> Tensor:
+    def _mapped(self) -> Tensor:
         inputs = np.empty((len(self.images), self.image_input.out_width), np.float32)
         for start in range(0, len(inputs), BLOCK):
             inputs[start : start + BLOCK] = self.image_input(self.images[start : start + BLOCK])
         return torch.from_numpy(inputs)
 
-    def model(self, training: dict[str, Any]) -> CSMModel:
-        recipe = self.recipe
-        config = CSMConfig(
-            recipe=recipe.name,
-            bits=self.bits,
-            training=training,
-            image_input=self.image_input.kind,
-            pixels=self.inputs is None,
-            hidden=recipe.hidden,
-            dim=recipe.dim,
-            direct=recipe.direct,
-            query_layer=recipe.query_layer,
-            normalised=recipe.normalised,
-        )
-        codebooks = additive_codebooks(self._coded_vectors(), self.bits, recipe.along, self.seed)
-        return CSMModel(
-            config, self.image_input, self.network, codebooks, self.words, image_settings(self.dataset)
-        )
-
-    def _coded_vectors(self) -> Floats:
-        """Vectors that codebooks are learned from: mostly training images, which are what is searched.
+    @classmethod
+    def codebooks(
+        cls, model: CSMModel, dataset: Dataset, bits: int, at_hand: ClickPairs | None = None
+    ) -> Codebooks:
+        """Fitted on mostly training images, which are what is searched.
 
         Each image is there twice, beside half as many queries and units of a query and an image clicked for it.
         """
-        random = np.random.default_rng([self.seed, 3])
-        rows = np.sort(random.permutation(self.train)[:MAX_CODED])
-        pairs = self.pairs.draw(max(len(rows) // 2, 1), random)
-        texts = self.words.transform([self.clicks.queries[place] for place in self.pairs.query[pairs]])
-        images, queries = self._image_vectors(rows), query_vectors(self.network, self.recipe.dim, texts)
-        clicked = self._image_vectors(self.pairs.item[pairs])
-        return np.concatenate([images, images, queries, units(clicked, queries, self.recipe.normalised)])
+        seed, images = model.training["seed"], _images(dataset)
+        pairs = at_hand or ClickPairs(parted_clicks(dataset, seed)[0], len(dataset))
+        random = np.random.default_rng([seed, 3])
+        rows = np.sort(random.permutation(training_split(dataset).train)[:MAX_CODED])
+        drawn = pairs.draw(max(len(rows) // 2, 1), random)
+        texts = model.words.transform([pairs.clicks.queries[place] for place in pairs.query[drawn]])
+        queries = query_vectors(model.network, model.dim, texts)
+        shown, clicked = (
+            image_vectors(model.network, model.dim, model.inputs["image"], images[chosen])
+            for chosen in (rows, pairs.item[drawn])
+        )
+        together = units(clicked, queries, model.config.normalised)
+        return model_codebooks(model, np.concatenate([shown, shown, queries, together]), bits)
+
+
+def _images(dataset: Dataset) -> NDArray[Any]:
+    if dataset.image_features is None:
+        raise lacking(dataset, "/image/features")
+    return dataset.image_features

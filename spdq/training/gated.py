@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spdq.data.dataset import Dataset
-from spdq.errors import DataError
 from spdq.losses.structured_hinge import structured_hinge_terms
 from spdq.models.config import Recipe
-from spdq.models.gated import GatedConfig, GatedModel, in_batches
+from spdq.models.gated import GatedModel
 from spdq.models.inputs import Columns
+from spdq.models.network import in_batches
 from spdq.networks.gated import GatedNetwork
-from spdq.training.inputs import ItemInputs, Rows, image_settings, item_inputs, validation_rows
-from spdq.training.loop import Progress, Task
+from spdq.quantizers.codebooks import Codebooks
+from spdq.training.inputs import (
+    ItemInputs,
+    Rows,
+    item_inputs,
+    mapped_items,
+    validation_rows,
+)
+from spdq.training.needs import training_split
 from spdq.training.partners import Partners
-from spdq.training.recipes import named_recipe, steps_for
-from spdq.training.run import run_training
-from spdq.training.vectors import Floats, additive_codebooks, reciprocal_rank
+from spdq.training.task import Task, steps_for
+from spdq.training.vectors import Floats, model_codebooks, reciprocal_rank
 
 
 @dataclass(frozen=True)
@@ -59,72 +63,28 @@ RECIPES = {
 }
 
 
-def train_gated(
-    dataset: Dataset,
-    bits: int = 64,
-    recipe: str | GatedRecipe = "default",
-    seed: int = 0,
-    directory: Path | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> GatedModel:
-    """Train on the training rows of a data set's split; labels are not used.
+class GatedTask(Task[GatedModel]):
+    """Towers and gate, and the six tasks {text, image} query x {text, image, unit} target of every batch.
 
-    Where the data set has classes, an item's partner is another item of its class: the query forms of one meet the
-    target forms of the other. Elsewhere an item is its own partner, by another view of its text.
-
-    Parameters
-    ----------
-    dataset
-        With a split, image features, and text features or raw texts.
-    bits, seed, directory, resume, progress
-        As ``run_training``.
-    recipe
-        "default", "paper", or settings of one's own.
-
-    Raises
-    ------
-    UsageError
-        Unknown recipe or bits, a negative seed.
-    DataError
-        The data set lacks what training needs.
-    IncompatibleError, StorageError
-        As ``run_training``.
+    It needs image features, and text features or raw texts; labels are not used. Where the data set has classes, an
+    item's partner is another item of its class: the query forms of one meet the target forms of the other. Elsewhere
+    an item is its own partner, by another view of its text.
     """
-    settings = named_recipe(RECIPES, recipe) if isinstance(recipe, str) else recipe
 
-    def task() -> GatedTask:
-        return GatedTask(dataset, settings, seed, bits)
-
-    model = run_training(task, dataset, asdict(settings), bits, seed, directory, resume, progress)
-    return cast(GatedModel, model)
-
-
-class GatedTask(Task):
-    """Towers and gate, and the six tasks {text, image} query x {text, image, unit} target of every batch."""
-
+    recipes = RECIPES
+    model_class = GatedModel
+    recipe: GatedRecipe
     network: GatedNetwork
 
     def __init__(self, dataset: Dataset, recipe: GatedRecipe, seed: int, bits: int) -> None:
-        if dataset.split is None:
-            raise DataError(f"training needs /split, which data set {dataset.name} has not")
-        self.dataset, self.recipe, self.seed, self.bits = dataset, recipe, seed, bits
-        self.train, self.validation = validation_rows(dataset.split.train, seed)
+        super().__init__(dataset, recipe, seed, bits)
+        self.train, self.validation = validation_rows(training_split(dataset).train, seed)
         self.items = item_inputs(dataset, self.train, recipe.image_width, recipe.text_width, seed)
+        self.inputs, self.words, self.at_hand = self.items.inputs, self.items.words, self.items
         self.partners = Partners(dataset.classes, self.train, len(dataset))
-        network = GatedNetwork(
-            self.items.inputs["image"].out_width,
-            self.items.inputs["text"].out_width,
-            hidden=recipe.hidden,
-            dim=recipe.dim,
-            guess=recipe.guess,
-            input_dropout=recipe.input_dropout,
-            dropout=recipe.dropout,
-            direct=recipe.direct,
-        )
-        super().__init__(
-            network, steps_for(recipe, len(self.train)), recipe.learning_rate, recipe.weight_decay
-        )
+        self.config = self.recipe_config()
+        self.network = self.untrained_network(input_dropout=recipe.input_dropout, dropout=recipe.dropout)
+        self.steps = steps_for(recipe, len(self.train))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -175,28 +135,14 @@ class GatedTask(Task):
             for modality in ("text", "image")
         }
 
-    def model(self, training: dict[str, Any]) -> GatedModel:
-        recipe, items = self.recipe, self.items
-        config = GatedConfig(
-            recipe=recipe.name,
-            bits=self.bits,
-            training=training,
-            image_input=items.inputs["image"].kind,
-            text_input=items.inputs["text"].kind,
-            hidden=recipe.hidden,
-            dim=recipe.dim,
-            guess=recipe.guess,
-            direct=recipe.direct,
-        )
-        codebooks = additive_codebooks(self.fit_vectors(), self.bits, recipe.along, self.seed)
-        return GatedModel(
-            config, items.inputs, self.network, codebooks, items.words, image_settings(self.dataset)
-        )
-
-    def fit_vectors(self) -> Floats:
-        """The vectors (n, dim) that codebooks are fitted on: the training rows as images, texts and units."""
-        rows = np.sort(np.concatenate([self.train, self.validation]))
-        return np.concatenate(list(_forms(self.network, self.items, rows).values()))
+    @classmethod
+    def codebooks(
+        cls, model: GatedModel, dataset: Dataset, bits: int, at_hand: ItemInputs | None = None
+    ) -> Codebooks:
+        """Fitted on the training rows, those to validate with included, as images, texts and units."""
+        items = at_hand or mapped_items(dataset, model.inputs, model.words)
+        forms = _forms(model.network, items, training_split(dataset).train)
+        return model_codebooks(model, np.concatenate(list(forms.values())), bits)
 
 
 def parted(texts: Tensor, theirs: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:

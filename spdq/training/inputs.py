@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,11 +12,11 @@ from scipy import sparse
 from torch import Tensor
 
 from spdq.data.dataset import Dataset
-from spdq.errors import DataError
 from spdq.features.registry import image_extractor
 from spdq.features.words import WordExtractor
 from spdq.models.inputs import InputMap, by_region, fit_image_input, fit_text_input
 from spdq.models.spaces import Modality
+from spdq.training.needs import lacking
 
 Rows = NDArray[np.int64]
 
@@ -96,26 +96,47 @@ def item_inputs(
     """
     images = dataset.image_features
     if images is None:
-        raise DataError(f"training needs /image/features, which data set {dataset.name} has not")
+        raise lacking(dataset, "/image/features")
     image_input = fit_image_input(images[train].astype(np.float32), image_width, regions)
-    text_rows, line_rows, starts, words = _text_rows(dataset, train)
+    words = _fitted_words(dataset, train)
+    texts = _texts(dataset, words)
     basis_rows = train
     if len(basis_rows) > MAX_BASIS_ROWS // 2:
         basis_rows = np.sort(
             np.random.default_rng([seed, 1]).choice(basis_rows, MAX_BASIS_ROWS // 2, replace=False)
         )
     # Whole texts and names span the input together: queries are as short as names.
-    basis = text_rows[basis_rows]
+    basis = texts.whole[basis_rows]
     if words is not None:
-        basis = sparse.vstack([basis, line_rows[starts[basis_rows]]]).tocsr()
+        basis = sparse.vstack([basis, texts.lines[texts.starts[basis_rows]]]).tocsr()
     text_input = fit_text_input(basis, text_width, weighted=words is not None)
+    words = words if words is not None else _stored_words(dataset)
+    return _mapped(images, texts, {"image": image_input, "text": text_input}, words, regions)
+
+
+def mapped_items(
+    dataset: Dataset, inputs: dict[Modality, InputMap], words: WordExtractor | None, regions: int = 1
+) -> ItemInputs:
+    """Put all items through the extractor and the input maps of a trained model. Raises as ``item_inputs``."""
+    if dataset.image_features is None:
+        raise lacking(dataset, "/image/features")
+    return _mapped(dataset.image_features, _texts(dataset, words), inputs, words, regions)
+
+
+def _mapped(
+    images: NDArray[Any],
+    texts: _Texts,
+    inputs: dict[Modality, InputMap],
+    words: WordExtractor | None,
+    regions: int,
+) -> ItemInputs:
     return ItemInputs(
-        image=torch.from_numpy(by_region(image_input, images.astype(np.float32), regions)),
-        text=torch.from_numpy(text_input(text_rows)),
-        lines=torch.from_numpy(text_input(line_rows)),
-        line_starts=starts,
-        inputs={"image": image_input, "text": text_input},
-        words=words if words is not None else _stored_words(dataset),
+        image=torch.from_numpy(by_region(inputs["image"], images.astype(np.float32), regions)),
+        text=torch.from_numpy(inputs["text"](texts.whole)),
+        lines=torch.from_numpy(inputs["text"](texts.lines)),
+        line_starts=texts.starts,
+        inputs=inputs,
+        words=words,
     )
 
 
@@ -136,24 +157,34 @@ def validation_rows(rows: Rows, seed: int) -> tuple[Rows, Rows]:
     return np.setdiff1d(rows, validation), validation
 
 
-def _text_rows(dataset: Dataset, train: Rows) -> tuple[Any, Any, Rows, WordExtractor | None]:
-    """Features of whole texts and of single lines, where each item's lines start, and the extractor fitted."""
-    n = len(dataset.ids)
-    if dataset.text_features is not None:
-        return dataset.text_features, dataset.text_features, np.arange(n + 1), None
-    if dataset.texts is None:
-        raise DataError(
-            f"training needs text, which data set {dataset.name} has not: neither /text/features nor /text/utf8"
-        )
-    words = WordExtractor.fit([dataset.texts[row] for row in train], weighting="tfidf", letters=(2, 4))
+class _Texts(NamedTuple):
+    """Features of whole texts and of their lines, and where each item's lines start."""
+
+    whole: Any
+    lines: Any
+    starts: Rows
+
+
+def _texts(dataset: Dataset, words: WordExtractor | None) -> _Texts:
+    """The features that the data set has; where it has none, those that ``words`` makes of its texts."""
+    features = dataset.text_features
+    if features is not None:
+        return _Texts(features, features, np.arange(len(dataset) + 1))
+    if dataset.texts is None or words is None:
+        raise lacking(dataset, "text")
     lines = [text.splitlines() or [""] for text in dataset.texts]
-    starts = np.cumsum([0, *map(len, lines)])
-    return (
+    return _Texts(
         words.transform(dataset.texts),
         words.transform([line for item in lines for line in item]),
-        starts,
-        words,
+        np.cumsum([0, *map(len, lines)]),
     )
+
+
+def _fitted_words(dataset: Dataset, train: Rows) -> WordExtractor | None:
+    """An extractor fitted on the texts of training rows, None where the data set has features or no text."""
+    if dataset.text_features is not None or dataset.texts is None:
+        return None
+    return WordExtractor.fit([dataset.texts[row] for row in train], weighting="tfidf", letters=(2, 4))
 
 
 def _stored_words(dataset: Dataset) -> WordExtractor | None:

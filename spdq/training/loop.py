@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spdq.errors import StorageError
-from spdq.models.model import Model
-from spdq.training import checkpoint
+from spdq.training.checkpoint import (
+    CHECKPOINT,
+    load_checkpoint,
+    module_tensors,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
 from spdq.training.log import TrainingLog
+
+if TYPE_CHECKING:
+    from spdq.training.task import Task
 
 CHECK_EVERY = 50
 """Steps between validations, log entries and checkpoints."""
@@ -31,61 +39,6 @@ MAX_SAVING = 0.1
 """Share of the time that checkpoints may take; the large ones of many classes are written less often."""
 
 Progress = Callable[[int, int], None]
-
-
-class Task(ABC):
-    """What one system learns: its network and what a step costs.
-
-    Parameters
-    ----------
-    network
-        What is kept in the end.
-    steps
-        Steps of a whole run.
-    learning_rate, weight_decay
-        The peak of the one-cycle schedule and AdamW's decay.
-    """
-
-    def __init__(self, network: nn.Module, steps: int, learning_rate: float, weight_decay: float) -> None:
-        self.network = network
-        self.steps = steps
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-
-    @abstractmethod
-    def terms(self, step: int, random: np.random.Generator) -> dict[str, Tensor]:
-        """Weighted terms of one step's objective by name; their sum is minimised. The network is in training mode.
-
-        All randomness comes from ``random`` and torch's generator, both seeded by (seed, step).
-        """
-
-    @abstractmethod
-    def model(self, training: dict[str, Any]) -> Model:
-        """The model of what was learned, codebooks included; ``training`` is what it says of its origin."""
-
-    @property
-    @abstractmethod
-    def sizes(self) -> dict[str, int]:
-        """How much is learned from: "rows" and "validation_rows" at least."""
-
-    def validate(self) -> dict[str, float]:
-        """Figures of the validation rows, larger = better; empty where there are none."""
-        return {}
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Their rate follows the schedule, from what they are made with as its peak."""
-        return [
-            torch.optim.AdamW(
-                self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
-            )
-        ]
-
-    def state(self) -> dict[str, Tensor]:
-        """What the task carries from step to step beside the network."""
-        return {}
-
-    def restore(self, state: dict[str, Tensor]) -> None:  # noqa: B027 (most tasks carry nothing)
-        """Put ``state`` back; raises nothing for what ``state`` returned."""
 
 
 @dataclass
@@ -123,7 +76,7 @@ class Loop:
     """
 
     def __init__(
-        self, task: Task, seed: int, identity: dict[str, Any], directory: Path | None, resume: bool
+        self, task: Task[Any], seed: int, identity: dict[str, Any], directory: Path | None, resume: bool
     ) -> None:
         self.task, self.seed, self.identity, self.directory = task, seed, identity, directory
         self.optimizers = task.optimizers()
@@ -133,7 +86,7 @@ class Loop:
         self._saving, self._saved_at = 0.0, -math.inf
         if directory is not None:
             _make_directory(directory)
-            if resume and (directory / checkpoint.CHECKPOINT).is_file():
+            if resume and (directory / CHECKPOINT).is_file():
                 self._restore(directory)
         self.log = TrainingLog(directory, from_step=self.step)
 
@@ -173,7 +126,7 @@ class Loop:
     def forget(self) -> None:
         """Remove the checkpoint: the model is saved."""
         if self.directory is not None:
-            (self.directory / checkpoint.CHECKPOINT).unlink(missing_ok=True)
+            (self.directory / CHECKPOINT).unlink(missing_ok=True)
 
     def _one_step(self) -> dict[str, Tensor]:
         """One gradient step; all randomness comes from (seed, step), so a resumed run repeats it exactly."""
@@ -206,7 +159,7 @@ class Loop:
             value = sum(figures.values()) / len(figures)
             counts = self.step >= MAY_STOP_AFTER * self.task.steps
             if counts and (self.best is None or value > self.best.value):
-                self.best = _Best(value, self.step, checkpoint.module_tensors(self.task.network))
+                self.best = _Best(value, self.step, module_tensors(self.task.network))
         self.log.add({**entry, "seconds": round(seconds, 3)})
         self._save()
 
@@ -216,29 +169,27 @@ class Loop:
             self.step < self.task.steps and (now - self._saved_at) * MAX_SAVING < self._saving
         ):
             return
-        tensors = _named("network", checkpoint.module_tensors(self.task.network))
+        tensors = _named("network", module_tensors(self.task.network))
         for number, optimizer in enumerate(self.optimizers):
-            tensors |= _named(f"optimizer{number}", checkpoint.optimizer_tensors(optimizer))
+            tensors |= _named(f"optimizer{number}", optimizer_tensors(optimizer))
         best: dict[str, Any] | None = None
         if self.best is not None:
             tensors |= _named("best", self.best.weights)
             best = {"value": self.best.value, "step": self.best.step}
         tensors |= _named("task", self.task.state())
-        checkpoint.save_checkpoint(
-            self.directory, {"run": self.identity, "step": self.step, "best": best}, tensors
-        )
+        save_checkpoint(self.directory, {"run": self.identity, "step": self.step, "best": best}, tensors)
         self._saved_at = time.monotonic()
         self._saving = self._saved_at - now
 
     def _restore(self, directory: Path) -> None:
-        state, tensors = checkpoint.load_checkpoint(directory, self.identity)
+        state, tensors = load_checkpoint(directory, self.identity)
         parts: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             part, _, name = key.partition(".")
             parts.setdefault(part, {})[name] = tensor
         self.task.network.load_state_dict(parts["network"])
         for number, optimizer in enumerate(self.optimizers):
-            checkpoint.restore_optimizer(optimizer, parts[f"optimizer{number}"])
+            restore_optimizer(optimizer, parts[f"optimizer{number}"])
         self.task.restore(parts.get("task", {}))
         self.step = int(state["step"])
         if state["best"] is not None:

@@ -7,32 +7,27 @@ noise. The loss, how classes are drawn, the rule against noise and the parts of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from spdq.data.dataset import Dataset
 from spdq.losses.margin_softmax import margin_softmax_terms
 from spdq.models.config import Recipe
-from spdq.models.mixer import MixerConfig, MixerModel, document_vectors, memory_parts, query_vectors
-from spdq.models.model import present
+from spdq.models.mixer import MixerModel
 from spdq.networks.mixer import MixerNetwork
+from spdq.quantizers.codebooks import Codebooks
 from spdq.training.class_head import ClassHead, RowAdagrad
 from spdq.training.class_items import ClassItems, NoiseRule
 from spdq.training.class_samples import classed_rows, held_out_classes, learners
-from spdq.training.inputs import ItemInputs, Rows, image_settings, item_inputs
-from spdq.training.loop import Progress, Task
-from spdq.training.recipes import named_recipe, steps_for
-from spdq.training.run import run_training
-from spdq.training.vectors import additive_codebooks, reciprocal_rank
+from spdq.training.inputs import Rows, item_inputs, mapped_items
+from spdq.training.mixer_items import MixerItems
+from spdq.training.task import Task, steps_for
+from spdq.training.vectors import model_codebooks, reciprocal_rank
 
-Floats = NDArray[np.float32]
 Cost = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -91,84 +86,41 @@ RECIPES = {
 }
 
 
-def train_mixer(
-    dataset: Dataset,
-    bits: int = 64,
-    recipe: str | MixerRecipe = "default",
-    seed: int = 0,
-    directory: Path | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> MixerModel:
-    """Train on the training rows of a data set's split that have a class; labels are not used.
+class MixerTask(Task[MixerModel]):
+    """The network, a weight a class, and the classes that items count for.
 
-    Every item is a sample of its class as a query, by its image, and as a document of its image, of its text and of
-    both, as far as it has them. A class with one item is learned like any other; a batch of one class has its
-    negatives among the sampled classes.
-
-    Parameters
-    ----------
-    dataset
-        With a split, classes, image features, and text features or raw texts.
-    bits, seed, directory, resume, progress
-        As ``run_training``.
-    recipe
-        "default", "paper", or settings of one's own.
-
-    Raises
-    ------
-    UsageError
-        Unknown recipe or bits, a negative seed.
-    DataError
-        The data set lacks what training needs: two classes at least.
-    IncompatibleError, StorageError
-        As ``run_training``.
+    It needs classes, two at least, image features, and text features or raw texts; labels are not used. It learns from
+    the training rows that have a class: every item is a sample of its class as a query, by its image, and as a
+    document of its image, of its text and of both, as far as it has them. A class with one item is learned like any
+    other; a batch of one class has its negatives among the sampled classes.
     """
-    settings = named_recipe(RECIPES, recipe) if isinstance(recipe, str) else recipe
 
-    def task() -> MixerTask:
-        return MixerTask(dataset, settings, seed, bits)
-
-    model = run_training(task, dataset, asdict(settings), bits, seed, directory, resume, progress)
-    return cast(MixerModel, model)
-
-
-class MixerTask(Task):
-    """The network, a weight a class, and the classes that items count for."""
-
+    recipes = RECIPES
+    model_class = MixerModel
+    recipe: MixerRecipe
     network: MixerNetwork
 
     def __init__(self, dataset: Dataset, recipe: MixerRecipe, seed: int, bits: int) -> None:
+        super().__init__(dataset, recipe, seed, bits)
         rows, self.classes = classed_rows(dataset)
-        self.dataset, self.recipe, self.seed, self.bits = dataset, recipe, seed, bits
         self.train, self.validation = held_out_classes(rows, self.classes, seed)
-        self.items = item_inputs(
+        items = item_inputs(
             dataset, self.train, recipe.image_width, recipe.text_width, seed, dataset.image_regions
         )
-        texts = _text_features(dataset, self.items)
-        self.has_image, self.has_text = present(dataset.image_features), present(texts)
-        self.parts = memory_parts(texts, recipe.parts)
+        self.inputs, self.words = items.inputs, items.words
+        self.items = self.at_hand = MixerItems.of(dataset, items, recipe.parts)
         given = np.unique(self.classes[self.train], return_inverse=True)[1]
         self.samples = ClassItems(given, recipe.class_power)
-        parts = np.where(self.has_text[self.train], self.parts[self.train], -1)
+        parts = np.where(self.items.has_text[self.train], self.items.parts[self.train], -1)
         self.learners = learners(given, parts, recipe.parts)
         self.head = ClassHead(self.samples.n_classes, recipe.dim, recipe.sampled)
-        network = MixerNetwork(
-            self.items.inputs["image"].out_width,
-            dataset.image_regions,
-            self.items.inputs["text"].out_width,
-            hidden=recipe.hidden,
-            dim=recipe.dim,
-            concepts=recipe.concepts,
-            slots=recipe.slots,
-            parts=recipe.parts,
+        self.config = self.recipe_config(regions=dataset.image_regions)
+        self.network = self.untrained_network(
             input_dropout=recipe.input_dropout,
             text_dropout=recipe.text_dropout,
             dropout=recipe.dropout,
         )
-        super().__init__(
-            network, steps_for(recipe, len(self.train)), recipe.learning_rate, recipe.weight_decay
-        )
+        self.steps = steps_for(recipe, len(self.train))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -212,7 +164,7 @@ class MixerTask(Task):
     def _costs(self, drawn: Rows, cost: Cost, random: np.random.Generator) -> dict[str, Tensor]:
         """Terms of each form that the drawn items have as samples."""
         recipe, network, rows = self.recipe, self.network, self.train[drawn]
-        seen, told = torch.from_numpy(self.has_image[rows]), torch.from_numpy(self.has_text[rows])
+        seen, told = torch.from_numpy(self.items.has_image[rows]), torch.from_numpy(self.items.has_text[rows])
         everyone = torch.arange(len(rows))
         regions = network.encoder(self.items.image[rows])
         costs = {"query": cost(network.query(regions[seen]), everyone[seen])}
@@ -227,7 +179,7 @@ class MixerTask(Task):
             costs["text"] = recipe.text * cost(network.document(None, concepts[part, who]), who)
         if recipe.unit:
             both = everyone[seen & told]
-            said = concepts[self.parts[rows[both]], both]
+            said = concepts[self.items.parts[rows[both]], both]
             # The fusion must not teach a part the texts that it is to read as unknown ones.
             said = said.detach() if recipe.parts > 1 else said
             costs["unit"] = recipe.unit * cost(network.document(regions[both], said), both)
@@ -237,35 +189,12 @@ class MixerTask(Task):
         """Let the rule against noise set the classes that items count for."""
         recipe = self.recipe
         self.network.eval()
-        queries, documents = self._queries(self.train), self._documents(self.train)
+        queries = self.items.queries(self.network, self.train)
+        documents = self.items.documents(self.network, self.train)
         self.network.train()
         vectors = functional.normalize(torch.from_numpy(queries + documents), dim=1).numpy()
         rule = NoiseRule(recipe.far, recipe.lead, recipe.near)
         self.samples.count_for(rule.judge(vectors, self.samples.given, self.head.weights.detach().numpy()))
-
-    def _queries(self, rows: Rows) -> Floats:
-        """Vectors (r, dim) of images as queries, 0 where there is no image."""
-        vectors = query_vectors(self.network, self.items.image[rows].numpy())
-        vectors[~self.has_image[rows]] = 0
-        return vectors
-
-    def _documents(self, rows: Rows) -> Floats:
-        """Vectors (r, dim) of items as documents of what they have, 0 where that is nothing."""
-        seen, told = self.has_image[rows], self.has_text[rows]
-        vectors = np.zeros((len(rows), self.recipe.dim), np.float32)
-        for of, image, text in (
-            (seen & told, True, True),
-            (seen & ~told, True, False),
-            (told & ~seen, False, True),
-        ):
-            chosen = rows[of]
-            vectors[of] = document_vectors(
-                self.network,
-                self.items.image[chosen].numpy() if image else None,
-                self.items.text[chosen].numpy() if text else None,
-                self.parts[chosen],
-            )
-        return vectors
 
     def validate(self) -> dict[str, float]:
         if not len(self.validation):
@@ -273,33 +202,19 @@ class MixerTask(Task):
         queries = self.validation[np.unique(self.classes[self.validation], return_index=True)[1]]
         others = np.setdiff1d(np.concatenate([self.train, self.validation]), queries)
         own = self.classes[queries][:, None] == self.classes[others][None, :]
-        return {"reciprocal rank i2u": reciprocal_rank(self._queries(queries), self._documents(others), own)}
+        asked = self.items.queries(self.network, queries)
+        found = self.items.documents(self.network, others)
+        return {"reciprocal rank i2u": reciprocal_rank(asked, found, own)}
 
-    def model(self, training: dict[str, Any]) -> MixerModel:
-        recipe, items = self.recipe, self.items
-        config = MixerConfig(
-            recipe=recipe.name,
-            bits=self.bits,
-            training=training,
-            image_input=items.inputs["image"].kind,
-            text_input=items.inputs["text"].kind,
-            regions=self.dataset.image_regions,
-            hidden=recipe.hidden,
-            dim=recipe.dim,
-            concepts=recipe.concepts,
-            slots=recipe.slots,
-            parts=recipe.parts,
-        )
-        rows = np.sort(np.concatenate([self.train, self.validation]))
-        vectors = np.concatenate([self._documents(rows), self._queries(rows)])
-        codebooks = additive_codebooks(vectors[vectors.any(axis=1)], self.bits, recipe.along, self.seed)
-        return MixerModel(
-            config, items.inputs, self.network, codebooks, items.words, image_settings(self.dataset)
-        )
-
-
-def _text_features(dataset: Dataset, items: ItemInputs) -> Any:
-    """Features of all texts, as the model will get them."""
-    if dataset.text_features is not None or items.words is None:
-        return dataset.text_features
-    return items.words.transform(dataset.texts or ())
+    @classmethod
+    def codebooks(
+        cls, model: MixerModel, dataset: Dataset, bits: int, at_hand: MixerItems | None = None
+    ) -> Codebooks:
+        """Fitted on the rows with a class, those to validate with included, as documents and as queries."""
+        items = at_hand
+        if items is None:
+            mapped = mapped_items(dataset, model.inputs, model.words, model.config.regions)
+            items = MixerItems.of(dataset, mapped, model.config.parts)
+        rows, _ = classed_rows(dataset)
+        vectors = np.concatenate([items.documents(model.network, rows), items.queries(model.network, rows)])
+        return model_codebooks(model, vectors[vectors.any(axis=1)], bits)

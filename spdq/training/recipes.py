@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from spdq.errors import UsageError
 from spdq.models.config import Recipe
@@ -98,8 +98,38 @@ def named_recipe(recipes: Mapping[str, R], name: str) -> R:
     return recipes[name]
 
 
-class Steps(Protocol):
-    """How many steps a run has: so many a training row, within two bounds."""
+def chosen_recipe(recipes: Mapping[str, R], recipe: str | R) -> R:
+    """A recipe by its name, or settings of one's own as they are.
+
+    Raises
+    ------
+    UsageError
+        An unknown name, or settings of another system than the ``recipes`` are of.
+    """
+    if isinstance(recipe, str):
+        return named_recipe(recipes, recipe)
+    kind = type(next(iter(recipes.values())))
+    if not isinstance(recipe, kind):
+        raise UsageError(f"recipe must be {' or '.join(recipes)} or a {kind.__name__}, got {recipe!r}")
+    return recipe
+
+
+class AnyRecipe(Protocol):
+    """What the recipes of all systems have: dataclasses with a name, an optimizer's numbers and those of the steps.
+
+    A run has so many steps a training row, within two bounds.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> Recipe: ...
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def weight_decay(self) -> float: ...
 
     @property
     def steps_per_row(self) -> float: ...
@@ -109,8 +139,3 @@ class Steps(Protocol):
 
     @property
     def max_steps(self) -> int: ...
-
-
-def steps_for(recipe: Steps, rows: int) -> int:
-    """Steps of a run on so many training rows."""
-    return min(max(round(recipe.steps_per_row * rows), recipe.min_steps), recipe.max_steps)

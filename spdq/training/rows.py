@@ -13,6 +13,7 @@ from spdq.data.dataset import Dataset
 from spdq.errors import DataError
 from spdq.models.spaces import LabelSet
 from spdq.training.inputs import ItemInputs, Rows, item_inputs, validation_rows
+from spdq.training.needs import lacking
 from spdq.training.recipes import TrainingRecipe
 
 
@@ -29,8 +30,12 @@ class TrainingRows(ItemInputs):
     validation: Rows
 
 
-def training_rows(dataset: Dataset, recipe: TrainingRecipe, seed: int) -> TrainingRows:
+def training_rows(
+    dataset: Dataset, recipe: TrainingRecipe, seed: int, items: ItemInputs | None = None
+) -> TrainingRows:
     """Fit the extractor and the input maps on the training rows and put everything through them.
+
+    ``items`` are those of a model that was trained before, in place of new ones.
 
     Raises
     ------
@@ -41,12 +46,12 @@ def training_rows(dataset: Dataset, recipe: TrainingRecipe, seed: int) -> Traini
     split, labels = dataset.split, dataset.labels
     if split is None or dataset.image_features is None or labels is None:
         parts = (("/split", split), ("/image/features", dataset.image_features), ("/labels", labels))
-        missing = [name for name, part in parts if part is None]
-        raise DataError(f"training SPDQ needs {', '.join(missing)}, which data set {dataset.name} has not")
+        raise lacking(dataset, *(name for name, part in parts if part is None), system="SPDQ")
     if not labels[split.train].any():
         raise DataError(f"no training row of data set {dataset.name} has a label: choose other labels")
     train, validation = validation_rows(split.train, seed)
-    items = item_inputs(dataset, train, recipe.image_width, recipe.text_width, seed)
+    if items is None:
+        items = item_inputs(dataset, train, recipe.image_width, recipe.text_width, seed)
     return TrainingRows(
         **vars(items),
         labels=torch.from_numpy(labels.astype(np.float32)),

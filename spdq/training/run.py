@@ -1,73 +1,93 @@
-"""From a data set to a saved model, whichever system learns it."""
+"""From a data set to a saved model, and to the same model with codes of another length, whatever the system."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from spdq.data.dataset import Dataset
-from spdq.errors import UsageError
-from spdq.models.model import Model
-from spdq.training.loop import Loop, Progress, Task
-from spdq.training.provenance import run_identity
+from spdq.errors import IncompatibleError, UsageError
+from spdq.training.loop import Loop, Progress
+from spdq.training.provenance import run_identity, training_digest
+from spdq.training.recipes import AnyRecipe, chosen_recipe
+from spdq.training.task import M, Task
 
 BITS = (16, 32, 64, 128)
 
 
-def run_training(
-    make_task: Callable[[], Task],
+def train_task(
+    task: type[Task[M]],
     dataset: Dataset,
-    recipe: dict[str, Any],
-    bits: int,
-    seed: int,
-    directory: Path | None,
-    resume: bool,
-    progress: Progress | None,
-) -> Model:
-    """Make the task, run the loop, make the model of what was learned and save it.
+    bits: int = 64,
+    recipe: str | AnyRecipe = "default",
+    seed: int = 0,
+    directory: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> M:
+    """Train a system on the training rows of a data set's split.
+
+    Same data, settings, machine and versions give the same model, also when the run was interrupted and resumed:
+    every step draws from a generator of its own.
 
     Parameters
     ----------
-    make_task
-        Reads the data set and makes the network; what it draws from torch's generator is not seen outside.
-    dataset, recipe, bits, seed
-        What decides the run, the recipe as a dict of its numbers; a checkpoint of another run is refused.
+    task
+        The system. Its class says what of the data set is needed and used.
+    dataset
+        With a split.
+    bits
+        Code length, 16, 32, 64 or 128.
+    recipe
+        "default", "paper", or settings of one's own.
+    seed
+        Of initialisation, batches, dropout, validation rows and codebooks.
     directory
         Where checkpoint, log and, in the end, the model go; None keeps nothing. Checkpoints are written every 50
         steps, so an interrupted run loses fewer than that (more where writing takes over a tenth of the time).
     resume
-        Go on from the checkpoint in ``directory``, if there is one.
+        Go on from the checkpoint in ``directory``, if there is one; that of another run is refused.
     progress
         Called with (steps done, steps).
 
     Raises
     ------
     UsageError
-        Unknown bits, a negative seed.
+        Unknown recipe or bits, a recipe of another system, a negative seed.
     DataError
-        The data set lacks what the task needs.
+        The data set lacks what training needs.
     IncompatibleError
         The checkpoint belongs to another run.
     StorageError
         The directory cannot be written.
     """
+    settings = chosen_recipe(task.recipes, recipe)
     check_bits(bits)
     if seed < 0:
         raise UsageError(f"seed must be 0 or more, got {seed}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        task = make_task()
-    loop = Loop(task, seed, run_identity(dataset, recipe, seed, bits), directory, resume)
+        learning = task(dataset, settings, seed, bits)
+    loop = Loop(learning, seed, run_identity(dataset, asdict(settings), seed, bits), directory, resume)
     loop.run(progress)
     split = dataset.split.kind if dataset.split else ""
-    model = task.model({**loop.identity, "split": split, **task.sizes, "steps": loop.kept_step})
+    model = learning.model({**loop.identity, "split": split, **learning.sizes, "steps": loop.kept_step})
     if directory is not None:
         model.save_pretrained(directory)
         loop.forget()
     return model
+
+
+def recoded(task: type[Task[M]], model: M, dataset: Dataset, bits: int) -> M:
+    """A trained model with codebooks of another length: ``spdq.training.with_bits``, which finds its task."""
+    check_bits(bits)
+    if training_digest(dataset) != model.training["rows_digest"]:
+        raise IncompatibleError(
+            f"the model was trained on other rows than data set {dataset.name} has: fit codebooks on the same ones"
+        )
+    return model.with_codebooks(task.codebooks(model, dataset, bits))
 
 
 def check_bits(bits: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from spdq.models.model import Model
 from spdq.quantizers.additive import AdditiveQuantizer
 from spdq.quantizers.codebooks import Codebooks
 
@@ -23,6 +24,11 @@ def additive_codebooks(vectors: Floats, bits: int, along: float, seed: int) -> C
         vectors = vectors[np.sort(chosen)]
     quantizer = AdditiveQuantizer(bits // 8, n_words=256, along=along, random_state=seed % (1 << 32))
     return quantizer.fit(np.ascontiguousarray(vectors, np.float32)).codebooks_
+
+
+def model_codebooks(model: Model, vectors: Floats, bits: int) -> Codebooks:
+    """Additive codebooks of ``bits`` on vectors (n, dim) of a model, by the seed and the recipe it was trained with."""
+    return additive_codebooks(vectors, bits, model.training["recipe"]["along"], model.training["seed"])
 
 
 def reciprocal_rank(queries: Floats, targets: Floats, own: NDArray[np.bool_]) -> float:

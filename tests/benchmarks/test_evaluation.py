@@ -12,7 +12,8 @@ from spdq.errors import DataError, IncompatibleError, UsageError
 from spdq.evaluation import evaluate_instances, evaluate_ranking
 from spdq.index import Index
 from spdq.training import codebooks
-from spdq.training.spdq import train_spdq
+from spdq.training.run import train_task
+from spdq.training.spdq import SPDQTask
 from spdq_benchmarks.evaluation import (
     CROSS_MODAL,
     DIRECTIONS,
@@ -38,7 +39,7 @@ def few_mixes():
 def raw():
     """A data set of raw texts and a model of it; what is searched was not trained on, so its codes lose much."""
     dataset = made_dataset(60, text="raw", kind="unseen", every=4)
-    return dataset, train_spdq(dataset, 16, QUICK["default"], 0)
+    return dataset, train_task(SPDQTask, dataset, 16, QUICK["default"], 0)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def ready():
     labels = dataset.labels.copy()
     labels[[0, 1]] = 0
     dataset = replace(dataset, labels=labels)
-    return dataset, train_spdq(dataset, 16, QUICK["paper"], 0)
+    return dataset, train_task(SPDQTask, dataset, 16, QUICK["paper"], 0)
 
 
 @pytest.fixture(scope="module", params=["raw", "ready"])
@@ -60,7 +61,7 @@ def either(request):
 def paired(request):
     """A model of a split whose queries' own items are in the database."""
     dataset = made_dataset(60, text="raw", kind="paired", every=4, train_on_queries=request.param)
-    return dataset, train_spdq(dataset, 16, QUICK["default"], 0)
+    return dataset, train_task(SPDQTask, dataset, 16, QUICK["default"], 0)
 
 
 def first_lines(dataset, rows):
@@ -210,7 +211,7 @@ def test_the_own_row_is_its_place_in_the_database():
     split = dataset.split
     part = replace(split, query=split.query[2:], train=split.train[20:], database=split.database[7:])
     dataset = dataset.with_split(part)
-    model = train_spdq(dataset, 16, QUICK["default"], 0)
+    model = train_task(SPDQTask, dataset, 16, QUICK["default"], 0)
     found = judge(model, dataset, directions=("t2u",), protocols=["instance-recall@5"])
     own = part.query - 7
     expected = evaluate_instances(searched(model, dataset, "t2u"), own, ["instance-recall@5"])

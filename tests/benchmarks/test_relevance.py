@@ -11,7 +11,8 @@ from spdq.data.query_items import QueryItems
 from spdq.data.splits import Split
 from spdq.errors import DataError
 from spdq.evaluation import evaluate_ranking
-from spdq.training.gated import RECIPES, train_gated
+from spdq.training.gated import RECIPES, GatedTask
+from spdq.training.run import train_task
 from spdq_benchmarks.evaluation import SIX_TASKS, chance_level, judge
 from spdq_benchmarks.relevance import default_protocols, relevance, relevance_name
 
@@ -34,7 +35,7 @@ def clicked():
 def drawings():
     dataset = made_drawings()
     short = replace(RECIPES["default"], min_steps=30, max_steps=30, hidden=32, dim=16, batch=32)
-    return dataset, train_gated(dataset, 16, short)
+    return dataset, train_task(GatedTask, dataset, 16, short)
 
 
 def test_gains_of_held_out_queries(clicked):

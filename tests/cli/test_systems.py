@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
-from oracles_csm import made_log
+from oracles_csm import judged_log
 from oracles_gated import made_drawings
-
-from spdq.data.hold_out import hold_out
-
-
-def judged_log():
-    """The made click log with a fifth of its queries held out."""
-    log = made_log()
-    clicks, grades = hold_out(log.clicks, 0.2, 0)
-    return replace(log, clicks=clicks, grades=grades)
-
 
 SETS = {"csm": judged_log, "mixer": made_drawings, "gated": made_drawings}
 

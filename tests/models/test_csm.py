@@ -12,7 +12,8 @@ from scipy import sparse
 from spdq.errors import DamagedError, DataError
 from spdq.models.csm import BATCH, CSMModel, is_square, unit_length
 from spdq.models.directory import read_model
-from spdq.training.csm import RECIPES, train_csm
+from spdq.training.csm import RECIPES, CSMTask
+from spdq.training.run import train_task
 
 SHORT = {"min_steps": 60, "max_steps": 60, "hidden": 32, "dim": 16, "batch": 32, "negatives": 16}
 
@@ -27,8 +28,10 @@ def world(request, dataset):
     """A data set and a model of it."""
     if request.param == "pixels":
         pictures = made_log(pixels=16)
-        return pictures, train_csm(pictures, 16, replace(RECIPES["default"], **SHORT))
-    return dataset, train_csm(dataset, 16, replace(RECIPES[request.param], **SHORT, query_layer=True))
+        return pictures, train_task(CSMTask, pictures, 16, replace(RECIPES["default"], **SHORT))
+    return dataset, train_task(
+        CSMTask, dataset, 16, replace(RECIPES[request.param], **SHORT, query_layer=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +115,7 @@ def test_pictures_are_read(world):
 
 def test_vocabularies_with_buckets_are_stored(dataset, tmp_path):
     recipe = replace(RECIPES["default"], **SHORT, max_words=5, max_grams=7, buckets=64)
-    model = train_csm(dataset, 16, recipe, directory=tmp_path)
+    model = train_task(CSMTask, dataset, 16, recipe, directory=tmp_path)
     assert len(model.words.vocabulary) == 5
     stored = json.loads((tmp_path / "vocabulary.json").read_text(encoding="utf-8"))
     assert len(stored["grams"]) == 7
@@ -135,14 +138,14 @@ def test_vocabularies_with_buckets_are_stored(dataset, tmp_path):
     ],
 )
 def test_settings_that_do_not_fit(dataset, changes, match):
-    parts = train_csm(dataset, 16, replace(RECIPES["default"], **SHORT)).to_parts()
+    parts = train_task(CSMTask, dataset, 16, replace(RECIPES["default"], **SHORT)).to_parts()
     parts.config.update(changes)
     with pytest.raises(DamagedError, match=match):
         CSMModel.from_parts(parts)
 
 
 def test_a_missing_vocabulary(dataset):
-    parts = train_csm(dataset, 16, replace(RECIPES["default"], **SHORT)).to_parts()
+    parts = train_task(CSMTask, dataset, 16, replace(RECIPES["default"], **SHORT)).to_parts()
     with pytest.raises(DamagedError, match="the vocabulary is missing"):
         CSMModel.from_parts(replace(parts, vocabulary=None))
 

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from oracles_gated import made_drawings
 from oracles_training import assert_same_model
 
 from spdq import load_model
 from spdq.errors import DamagedError, UsageError
 from spdq.models.gated import GatedModel
-from spdq.training.gated import RECIPES, train_gated
+from spdq.networks.gated import GatedNetwork
+from spdq.training.gated import RECIPES, GatedTask
+from spdq.training.run import train_task
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +23,8 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def model(dataset):
-    from dataclasses import replace
-
     short = replace(RECIPES["default"], min_steps=60, max_steps=60, hidden=32, dim=16, batch=32)
-    return train_gated(dataset, 16, short)
+    return train_task(GatedTask, dataset, 16, short)
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +111,20 @@ def test_missing_codebooks(model):
     del parts.tensors["codebooks.words"]
     with pytest.raises(DamagedError, match="model: 'words'"):
         GatedModel.from_parts(parts)
+
+
+def test_an_ablation_has_a_network_of_its_own(dataset):
+    class OneSpace(GatedNetwork):
+        def query_weights(self, modality):
+            return torch.ones(self.gate.out_features)
+
+    class Model(GatedModel):
+        network_class = OneSpace
+
+    class Task(GatedTask):
+        model_class = Model
+
+    model = train_task(Task, dataset, 16, replace(RECIPES["default"], max_steps=3, min_steps=3, dim=16))
+    assert isinstance(model, Model)
+    assert isinstance(model.network, OneSpace)
+    np.testing.assert_array_equal(model.weigh_query(np.ones((1, 16), np.float32), "text"), np.ones((1, 16)))

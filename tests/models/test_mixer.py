@@ -12,7 +12,8 @@ from scipy import sparse
 from spdq.errors import DamagedError
 from spdq.models.directory import read_model
 from spdq.models.mixer import MixerModel, document_vectors, memory_parts
-from spdq.training.mixer import RECIPES, train_mixer
+from spdq.training.mixer import RECIPES, MixerTask
+from spdq.training.run import train_task
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def model(dataset):
     short = replace(
         RECIPES["default"], min_steps=60, max_steps=60, hidden=32, dim=16, slots=8, batch=32, concepts=2
     )
-    return train_mixer(dataset, 16, short)
+    return train_task(MixerTask, dataset, 16, short)
 
 
 @pytest.fixture(scope="module")

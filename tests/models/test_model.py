@@ -32,7 +32,7 @@ def texts(model):
 
 
 def without_extractors(model):
-    return SPDQModel(model.config, model.inputs, model.network, model.space, model.codebooks)
+    return SPDQModel(model.config, model.inputs, model.network, model.codebooks, space=model.space)
 
 
 def test_shapes_and_types(model, images, texts):

@@ -13,8 +13,9 @@ from scipy import sparse
 from spdq import load_model
 from spdq.errors import DamagedError, IncompatibleError, UsageError
 from spdq.models.directory import write_model
+from spdq.models.network import BATCH
 from spdq.models.spaces import UNIT_IMAGE_WEIGHT
-from spdq.models.spdq import BATCH, SPDQModel, branches, build_network
+from spdq.models.spdq import SPDQModel, branches
 
 
 @pytest.fixture(scope="module", params=["default", "paper"])
@@ -124,14 +125,14 @@ def test_how_codes_are_chosen_is_kept(along):
 
 
 def test_a_model_does_not_drop_out():
-    network = build_network(trained().config, trained().inputs).train()
+    network = SPDQModel.build_network(trained().config, trained().inputs, None).train()
     assert not SPDQModel.from_parts(stored(trained())).network.training
     given = torch.ones(2, 12)
     assert torch.equal(*network.image(given).logits)
 
 
 def test_a_built_network_has_the_stored_names_and_shapes(model):
-    built = build_network(model.config, model.inputs).state_dict()
+    built = SPDQModel.build_network(model.config, model.inputs, None).state_dict()
     kept = model.network.state_dict()
     assert {name: tensor.shape for name, tensor in built.items()} == {
         name: tensor.shape for name, tensor in kept.items()

@@ -10,7 +10,8 @@ from oracles_training import QUICK, made_dataset
 
 from spdq.training import codebooks
 from spdq.training.log import LOG, read_log
-from spdq.training.spdq import train_spdq
+from spdq.training.run import train_task
+from spdq.training.spdq import SPDQTask
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,8 +35,14 @@ def trained(data, tmp_path_factory):
     def train(recipe="default", text="features", bits=16, seed=0):
         directory = tmp_path_factory.mktemp("run")
         steps = []
-        model = train_spdq(
-            data(text), bits, QUICK[recipe], seed, directory, progress=lambda *step: steps.append(step)
+        model = train_task(
+            SPDQTask,
+            data(text),
+            bits,
+            QUICK[recipe],
+            seed,
+            directory,
+            progress=lambda *step: steps.append(step),
         )
         return SimpleNamespace(model=model, log=read_log(directory / LOG), steps=steps, directory=directory)
 

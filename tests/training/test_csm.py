@@ -10,11 +10,12 @@ from oracles_training import Interrupt, assert_same_model, without_time
 
 from spdq.data.query_items import QueryItems
 from spdq.data.splits import Split
-from spdq.errors import DataError, IncompatibleError, UsageError
+from spdq.errors import DataError, IncompatibleError
 from spdq.training import inputs
 from spdq.training.checkpoint import CHECKPOINT
-from spdq.training.csm import RECIPES, CSMTask, train_csm
+from spdq.training.csm import RECIPES, CSMTask
 from spdq.training.log import LOG, read_log
+from spdq.training.run import train_task
 
 SHORT = {"min_steps": 80, "max_steps": 80, "hidden": 32, "dim": 16, "batch": 32, "negatives": 16}
 QUICK = {name: replace(recipe, **SHORT) for name, recipe in RECIPES.items()}
@@ -29,7 +30,7 @@ def dataset():
 @pytest.fixture(scope="module")
 def run(dataset, tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
-    return train_csm(dataset, 16, QUICK["default"], 0, directory), read_log(directory / LOG)
+    return train_task(CSMTask, dataset, 16, QUICK["default"], 0, directory), read_log(directory / LOG)
 
 
 def share_found(model, dataset, queries):
@@ -44,7 +45,7 @@ def share_found(model, dataset, queries):
 
 @pytest.mark.parametrize("recipe", ["default", "paper"])
 def test_queries_never_clicked_find_by_their_words(dataset, recipe):
-    model = train_csm(dataset, 16, QUICK[recipe])
+    model = train_task(CSMTask, dataset, 16, QUICK[recipe])
     assert not set(HELD) & set(dataset.clicks.queries)
     assert share_found(model, dataset, HELD) > 0.6
 
@@ -58,12 +59,12 @@ def test_words_never_clicked_find_by_their_trigrams(run, dataset):
 
 def test_pixels_are_learned_end_to_end():
     dataset = made_log(pixels=16)
-    model = train_csm(dataset, 16, QUICK["default"])
+    model = train_task(CSMTask, dataset, 16, QUICK["default"])
     assert model.config.pixels
     assert share_found(model, dataset, HELD) > 0.6
-    scale = model.image_input.scale.reshape(-1, 3)
+    scale = model.inputs["image"].scale.reshape(-1, 3)
     np.testing.assert_array_equal(scale, np.tile(scale[:1], (256, 1)))
-    pixels = model.image_input(dataset.image_features).reshape(-1, 3)
+    pixels = model.inputs["image"](dataset.image_features).reshape(-1, 3)
     np.testing.assert_allclose(pixels.mean(0), np.zeros(3), atol=1e-4)
     np.testing.assert_allclose(pixels.std(0), np.ones(3), atol=1e-4)
 
@@ -114,7 +115,7 @@ def test_the_log_has_both_sides(run):
 
 @pytest.mark.parametrize("recipe", ["default", "paper"])
 def test_the_same_seed_gives_the_same_model(dataset, recipe):
-    a, b, c = (train_csm(dataset, 16, QUICK[recipe], seed) for seed in (0, 0, 1))
+    a, b, c = (train_task(CSMTask, dataset, 16, QUICK[recipe], seed) for seed in (0, 0, 1))
     assert_same_model(a, b)
     assert a.fingerprint != c.fingerprint
 
@@ -122,18 +123,18 @@ def test_the_same_seed_gives_the_same_model(dataset, recipe):
 @pytest.mark.parametrize("step", [55, 50, 20])
 def test_an_interrupted_run_goes_on_to_the_same_model(dataset, run, tmp_path, step):
     with pytest.raises(KeyboardInterrupt):
-        train_csm(dataset, 16, QUICK["default"], 0, tmp_path, progress=Interrupt(step))
+        train_task(CSMTask, dataset, 16, QUICK["default"], 0, tmp_path, progress=Interrupt(step))
     assert (tmp_path / CHECKPOINT).is_file() == (step > 50)
-    resumed = train_csm(dataset, 16, QUICK["default"], 0, tmp_path, resume=True)
+    resumed = train_task(CSMTask, dataset, 16, QUICK["default"], 0, tmp_path, resume=True)
     assert_same_model(resumed, run[0])
     assert without_time(read_log(tmp_path / LOG)) == without_time(run[1])
 
 
 def test_resuming_another_run_is_refused(dataset, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        train_csm(dataset, 16, QUICK["default"], 0, tmp_path, progress=Interrupt(55))
+        train_task(CSMTask, dataset, 16, QUICK["default"], 0, tmp_path, progress=Interrupt(55))
     with pytest.raises(IncompatibleError, match="belongs to another run: seed differ"):
-        train_csm(dataset, 16, QUICK["default"], 1, tmp_path, resume=True)
+        train_task(CSMTask, dataset, 16, QUICK["default"], 1, tmp_path, resume=True)
 
 
 def test_validation_queries_are_not_learned_from(dataset, monkeypatch):
@@ -145,7 +146,7 @@ def test_validation_queries_are_not_learned_from(dataset, monkeypatch):
     assert not set(task.judged.queries) & set(task.clicks.queries)
     before = task.validate()
     assert set(before) == {"ndcg@25"}
-    model = train_csm(dataset, 16, replace(QUICK["default"], min_steps=100, max_steps=100))
+    model = train_task(CSMTask, dataset, 16, replace(QUICK["default"], min_steps=100, max_steps=100))
     assert model.training["validation_rows"] == 6
     assert model.training["queries"] == task.sizes["queries"]
 
@@ -157,7 +158,7 @@ def test_one_query_and_one_image():
         clicks=QueryItems.from_mapping({"cat": {0: 10**9}}),
         split=Split(np.empty(0, np.int64), every, every, "clicks", 0),
     )
-    model = train_csm(dataset, 16, replace(QUICK["default"], min_steps=3, max_steps=3))
+    model = train_task(CSMTask, dataset, 16, replace(QUICK["default"], min_steps=3, max_steps=3))
     assert np.isfinite(model.embed_text(model.text_features(["cat"]))).all()
     assert np.isfinite(model.embed_image(dataset.image_features)).all()
 
@@ -165,7 +166,7 @@ def test_one_query_and_one_image():
 @pytest.mark.parametrize("recipe", ["default", "paper"])
 def test_all_clicks_on_one_image(dataset, recipe):
     clicks = QueryItems.from_mapping({f"word{n}": {3: 10**9} for n in range(9)})
-    model = train_csm(replace(dataset, clicks=clicks), 16, QUICK[recipe])
+    model = train_task(CSMTask, replace(dataset, clicks=clicks), 16, QUICK[recipe])
     scores = model.embed_text(model.text_features(["word4"])) @ model.embed_image(dataset.image_features).T
     assert scores.argmax() == 3
 
@@ -174,7 +175,7 @@ def test_an_absurd_count_does_not_drown_the_others(dataset):
     """Tempering: a pair of a billion clicks, beside which every other query still finds its own."""
     found = {query: dict(pairs) for query, pairs in mapping(dataset.clicks).items()}
     found["red"][0] = 10**9
-    model = train_csm(replace(dataset, clicks=QueryItems.from_mapping(found)), 16, QUICK["default"])
+    model = train_task(CSMTask, replace(dataset, clicks=QueryItems.from_mapping(found)), 16, QUICK["default"])
     assert share_found(model, dataset, HELD) > 0.6
 
 
@@ -190,34 +191,27 @@ def test_many_clicks_on_a_part_of_the_rows(dataset):
     split = Split(
         np.empty(0, np.int64), np.arange(24, dtype=np.int64), np.arange(48, dtype=np.int64), "clicks", 0
     )
-    model = train_csm(dataset.with_split(split), 16, QUICK["default"])
+    model = train_task(CSMTask, dataset.with_split(split), 16, QUICK["default"])
     assert model.training["rows"] == 24
     assert share_found(model, dataset, HELD) > 0.4
 
 
 def test_no_clicks(dataset):
     with pytest.raises(DataError, match="make one from a click log with `spdq dataset import clicks`"):
-        train_csm(replace(dataset, clicks=None))
+        train_task(CSMTask, replace(dataset, clicks=None))
 
 
 def test_no_images(dataset):
     with pytest.raises(DataError, match="training needs /image/features, which data set log has not"):
-        train_csm(replace(dataset, image_features=None))
+        train_task(CSMTask, replace(dataset, image_features=None))
 
 
 def test_queries_without_a_word(dataset):
     clicks = QueryItems.from_mapping({"?!": {0: 1}, "!": {1: 2}})
     with pytest.raises(DataError, match="none of the 2 texts has a word"):
-        train_csm(replace(dataset, clicks=clicks))
+        train_task(CSMTask, replace(dataset, clicks=clicks))
 
 
 def test_features_that_are_no_pixels(dataset):
     with pytest.raises(DataError, match="16 image features are not the pixels of a square picture"):
-        train_csm(replace(dataset, image_extractor="pixels:32"))
-
-
-def test_unknown_settings(dataset):
-    with pytest.raises(UsageError, match="unknown recipe 'soup': known are default, paper"):
-        train_csm(dataset, recipe="soup")
-    with pytest.raises(UsageError, match="bits must be one of"):
-        train_csm(dataset, bits=8)
+        train_task(CSMTask, replace(dataset, image_extractor="pixels:32"))

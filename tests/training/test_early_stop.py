@@ -16,7 +16,8 @@ from spdq.models.spdq import branches
 from spdq.training.log import LOG, read_log
 from spdq.training.loop import CHECK_EVERY, MAY_STOP_AFTER, PATIENCE
 from spdq.training.rows import training_rows
-from spdq.training.spdq import train_spdq
+from spdq.training.run import train_task
+from spdq.training.spdq import SPDQTask
 from spdq.training.validation import validation_figures
 
 LONG = replace(
@@ -44,7 +45,7 @@ def noisy():
 def validated(noisy, tmp_path_factory):
     """A run with validation rows: the model and its log."""
     directory = tmp_path_factory.mktemp("validated")
-    return train_spdq(noisy, 16, LONG, 8, directory), read_log(directory / LOG)
+    return train_task(SPDQTask, noisy, 16, LONG, 8, directory), read_log(directory / LOG)
 
 
 def test_a_run_that_gets_no_better_stops(noisy, tmp_path):
@@ -53,14 +54,14 @@ def test_a_run_that_gets_no_better_stops(noisy, tmp_path):
     steps = []
     (tmp_path / CONFIG).mkdir()
     with pytest.raises(StorageError, match="cannot write the model"):
-        train_spdq(noisy, 16, still, 0, tmp_path, progress=lambda *step: steps.append(step))
+        train_task(SPDQTask, noisy, 16, still, 0, tmp_path, progress=lambda *step: steps.append(step))
     assert steps == [(step, 560) for step in range(1, 551)] + [(560, 560)]
     log = read_log(tmp_path / LOG)
     assert [entry["step"] for entry in log] == list(range(50, 551, 50))
 
     (tmp_path / CONFIG).rmdir()
     steps.clear()
-    model = train_spdq(noisy, 16, still, 0, tmp_path, True, lambda *step: steps.append(step))
+    model = train_task(SPDQTask, noisy, 16, still, 0, tmp_path, True, lambda *step: steps.append(step))
     assert steps == [(560, 560)]
     assert read_log(tmp_path / LOG) == log
     assert (model.training["steps"], model.training["rows"], model.training["validation_rows"]) == (
@@ -84,7 +85,7 @@ def test_the_best_weights_are_kept(noisy, validated):
 def test_the_best_weights_outlast_an_interruption(noisy, validated, tmp_path):
     model, log = validated
     interrupted(tmp_path, noisy, LONG, 520, bits=16, seed=8)
-    assert_same_model(train_spdq(noisy, 16, LONG, 8, tmp_path, resume=True), model)
+    assert_same_model(train_task(SPDQTask, noisy, 16, LONG, 8, tmp_path, resume=True), model)
     assert without_time(read_log(tmp_path / LOG)) == without_time(log)
 
 

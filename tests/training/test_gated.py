@@ -8,11 +8,12 @@ import torch
 from oracles_gated import hinge, made_drawings
 from oracles_training import Interrupt, assert_same_model, made_dataset, without_time
 
-from spdq.errors import DataError, IncompatibleError, UsageError
-from spdq.training import inputs, train
+from spdq.errors import DataError, IncompatibleError
+from spdq.training import inputs
 from spdq.training.checkpoint import CHECKPOINT
-from spdq.training.gated import RECIPES, GatedTask, parted, train_gated
+from spdq.training.gated import RECIPES, GatedTask, parted
 from spdq.training.log import LOG, read_log
+from spdq.training.run import train_task
 
 SHORT = {"min_steps": 60, "max_steps": 60, "hidden": 32, "dim": 16, "batch": 32}
 QUICK = {name: replace(recipe, **SHORT) for name, recipe in RECIPES.items()}
@@ -27,7 +28,7 @@ def dataset():
 @pytest.fixture(scope="module")
 def run(dataset, tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
-    return train_gated(dataset, 16, QUICK["default"], 0, directory), read_log(directory / LOG)
+    return train_task(GatedTask, dataset, 16, QUICK["default"], 0, directory), read_log(directory / LOG)
 
 
 def ranks(model, dataset, query):
@@ -75,18 +76,18 @@ def test_terms_are_the_mean_hinge_of_vectors(dataset):
 
 @pytest.mark.parametrize("recipe", ["default", "paper"])
 def test_the_same_seed_gives_the_same_model(dataset, recipe):
-    a, b, c = (train_gated(dataset, 16, QUICK[recipe], seed) for seed in (0, 0, 1))
+    a, b, c = (train_task(GatedTask, dataset, 16, QUICK[recipe], seed) for seed in (0, 0, 1))
     assert_same_model(a, b)
     assert a.fingerprint != c.fingerprint
 
 
 def test_an_interrupted_run_goes_on_to_the_same_model(dataset, run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        train_gated(dataset, 16, QUICK["default"], 0, tmp_path, progress=Interrupt(55))
+        train_task(GatedTask, dataset, 16, QUICK["default"], 0, tmp_path, progress=Interrupt(55))
     assert (tmp_path / CHECKPOINT).is_file()
     with pytest.raises(IncompatibleError, match="belongs to another run: seed differ"):
-        train_gated(dataset, 16, QUICK["default"], 1, tmp_path, resume=True)
-    resumed = train_gated(dataset, 16, QUICK["default"], 0, tmp_path, resume=True)
+        train_task(GatedTask, dataset, 16, QUICK["default"], 1, tmp_path, resume=True)
+    resumed = train_task(GatedTask, dataset, 16, QUICK["default"], 0, tmp_path, resume=True)
     assert_same_model(resumed, run[0])
     assert without_time(read_log(tmp_path / LOG)) == without_time(run[1])
 
@@ -95,7 +96,7 @@ def test_an_interrupted_run_goes_on_to_the_same_model(dataset, run, tmp_path):
 def test_pairs_alone_are_enough(text):
     """Neither classes nor labels: an item is its own partner."""
     dataset = replace(made_dataset(text=text), labels=None, label_names=())
-    model = train_gated(dataset, 16, QUICK["default"], 0)
+    model = train_task(GatedTask, dataset, 16, QUICK["default"], 0)
     assert model.training["rows"] == 80
     assert np.isfinite(model.embed_image(dataset.image_features)).all()
 
@@ -126,21 +127,9 @@ def test_parted_bags_share_no_word():
 
 def test_no_split(dataset):
     with pytest.raises(DataError, match="training needs /split, which data set drawings has not"):
-        train_gated(dataset.with_split(None))
+        train_task(GatedTask, dataset.with_split(None))
 
 
 def test_no_pictures(dataset):
     with pytest.raises(DataError, match="training needs /image/features, which data set drawings has not"):
-        train_gated(replace(dataset, image_features=None))
-
-
-def test_an_unknown_system(dataset):
-    with pytest.raises(UsageError, match="unknown system 'soup': known are spdq, csm, mixer, gated"):
-        train("soup", dataset)
-
-
-def test_the_front_trains_any_system(dataset):
-    with pytest.raises(UsageError, match="unknown recipe 'soup': known are default, paper"):
-        train("gated", dataset, recipe="soup")
-    with pytest.raises(UsageError, match="bits must be one of"):
-        train("gated", dataset, bits=8)
+        train_task(GatedTask, replace(dataset, image_features=None))

@@ -11,11 +11,12 @@ from oracles_training import Interrupt, assert_same_model, made_dataset, without
 from scipy import sparse
 
 from spdq.data.splits import Split
-from spdq.errors import DataError, IncompatibleError, UsageError
+from spdq.errors import DataError, IncompatibleError
 from spdq.training import inputs
 from spdq.training.checkpoint import CHECKPOINT
 from spdq.training.log import LOG, read_log
-from spdq.training.mixer import RECIPES, MixerTask, train_mixer
+from spdq.training.mixer import RECIPES, MixerTask
+from spdq.training.run import train_task
 
 SHORT = {"min_steps": 60, "max_steps": 60, "hidden": 32, "dim": 16, "slots": 8, "batch": 32}
 QUICK = {name: replace(recipe, **SHORT) for name, recipe in RECIPES.items()}
@@ -31,12 +32,12 @@ def dataset():
 @pytest.fixture(scope="module")
 def run(dataset, tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
-    return train_mixer(dataset, 16, QUICK["default"], 0, directory), read_log(directory / LOG)
+    return train_task(MixerTask, dataset, 16, QUICK["default"], 0, directory), read_log(directory / LOG)
 
 
 @pytest.mark.parametrize("recipe", ["default", "paper"])
 def test_documents_of_things_never_trained_on_are_found(dataset, run, recipe):
-    model = run[0] if recipe == "default" else train_mixer(dataset, 16, QUICK[recipe])
+    model = run[0] if recipe == "default" else train_task(MixerTask, dataset, 16, QUICK[recipe])
     split, classes = dataset.split, dataset.classes
     texts = model.text_features([dataset.texts[row] for row in split.database])
     scores = (
@@ -78,7 +79,7 @@ def test_a_form_of_weight_0_is_left_out(dataset, weights, left):
 def test_no_part_of_the_memory_learns_from_texts_that_it_reads(dataset):
     task = MixerTask(dataset, QUICK["default"], 0, 16)
     for part in range(QUICK["default"].parts):
-        reads = task.parts[task.train] == part
+        reads = task.items.parts[task.train] == part
         assert not task.learners[reads, part].any()
     assert task.learners.any(axis=0).all()
     task.learners[:] = False
@@ -89,7 +90,7 @@ def test_no_part_of_the_memory_learns_from_texts_that_it_reads(dataset):
 
 @pytest.mark.parametrize("recipe", ["default", "paper"])
 def test_the_same_seed_gives_the_same_model(dataset, recipe):
-    a, b, c = (train_mixer(dataset, 16, QUICK[recipe], seed) for seed in (0, 0, 1))
+    a, b, c = (train_task(MixerTask, dataset, 16, QUICK[recipe], seed) for seed in (0, 0, 1))
     assert_same_model(a, b)
     assert a.fingerprint != c.fingerprint
 
@@ -99,13 +100,13 @@ def test_an_interrupted_run_goes_on_to_the_same_model(dataset, tmp_path, judge_f
     """Class weights, their optimizer and the classes as judged are taken up."""
     noisy = replace(dataset, classes=np.where(np.arange(80) % 9 == 0, 3, dataset.classes))
     recipe = replace(QUICK["default"], judge_from=judge_from, judge_every=10, sampled=20, far=0.9)
-    whole = train_mixer(noisy, 16, recipe, 0, tmp_path / "whole")
+    whole = train_task(MixerTask, noisy, 16, recipe, 0, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train_mixer(noisy, 16, recipe, 0, tmp_path, progress=Interrupt(55))
+        train_task(MixerTask, noisy, 16, recipe, 0, tmp_path, progress=Interrupt(55))
     assert (tmp_path / CHECKPOINT).is_file()
     with pytest.raises(IncompatibleError, match="belongs to another run: seed differ"):
-        train_mixer(noisy, 16, recipe, 1, tmp_path, resume=True)
-    assert_same_model(train_mixer(noisy, 16, recipe, 0, tmp_path, resume=True), whole)
+        train_task(MixerTask, noisy, 16, recipe, 1, tmp_path, resume=True)
+    assert_same_model(train_task(MixerTask, noisy, 16, recipe, 0, tmp_path, resume=True), whole)
     logs = [without_time(read_log(folder / LOG)) for folder in (tmp_path, tmp_path / "whole")]
     assert logs[0] == logs[1]
 
@@ -145,7 +146,7 @@ def test_items_given_a_wrong_class_leave_it(dataset):
 @pytest.mark.parametrize("text", ["features", "wide"])
 def test_features_in_place_of_texts_and_one_region(text):
     dataset = replace(made_dataset(text=text), labels=None, label_names=(), classes=np.arange(100) % 10)
-    model = train_mixer(dataset, 16, QUICK["default"])
+    model = train_task(MixerTask, dataset, 16, QUICK["default"])
     assert model.training["classes"] == 8, "items 0, 5, ... are queries, all of classes 0 and 5"
     assert np.isfinite(model.embed_unit(dataset.image_features, dataset.text_features)).all()
 
@@ -157,19 +158,24 @@ def test_missing_parts_are_no_samples():
     images[10:30], texts[25:60] = 0, 0
     partial = replace(dataset, image_features=images, text_features=sparse.csr_matrix(texts))
     task = MixerTask(partial, QUICK["default"], 0, 16)
-    for rows in (np.flatnonzero(~task.has_image[task.train]), np.flatnonzero(~task.has_text[task.train])):
+    for rows in (
+        np.flatnonzero(~task.items.has_image[task.train]),
+        np.flatnonzero(~task.items.has_text[task.train]),
+    ):
         task.samples.draw = lambda count, random, rows=rows: np.resize(rows, count)
         terms = {form: float(term.detach()) for form, term in task.terms(0, np.random.default_rng(0)).items()}
         assert all(map(np.isfinite, terms.values()))
         assert terms["unit"] == 0
         assert max(terms.values()) > 0
-    model = train_mixer(partial, 16, QUICK["default"])
+    model = train_task(MixerTask, partial, 16, QUICK["default"])
     assert np.isfinite(model.embed_unit(images[:25], texts[:25])).all()
 
 
 def test_classes_of_one_item_and_batches_of_one_class(dataset):
     lone = replace(dataset, classes=np.arange(80, dtype=np.int64))
-    assert np.isfinite(train_mixer(lone, 16, QUICK["default"]).embed_image(dataset.image_features)).all()
+    assert np.isfinite(
+        train_task(MixerTask, lone, 16, QUICK["default"]).embed_image(dataset.image_features)
+    ).all()
     two = replace(dataset, classes=np.where(np.arange(80) == 1, 1, 0))
     task = MixerTask(two, replace(QUICK["default"], class_power=1.0, batch=1), 0, 16)
     terms = task.terms(0, np.random.default_rng(0))
@@ -184,7 +190,7 @@ def test_validation_holds_classes_out(dataset, monkeypatch):
     figures = task.validate()
     assert set(figures) == {"reciprocal rank i2u"}
     assert 0 < figures["reciprocal rank i2u"] < 1
-    assert train_mixer(dataset, 16, QUICK["default"]).training["validation_rows"] == 12
+    assert train_task(MixerTask, dataset, 16, QUICK["default"]).training["validation_rows"] == 12
 
 
 def test_few_classes_are_not_validated(dataset):
@@ -193,17 +199,12 @@ def test_few_classes_are_not_validated(dataset):
 
 def test_no_classes(dataset):
     with pytest.raises(DataError, match="training a Mixer needs /classes, two at least"):
-        train_mixer(replace(dataset, classes=None))
+        train_task(MixerTask, replace(dataset, classes=None))
 
 
 def test_no_pictures(dataset):
     with pytest.raises(DataError, match="training needs /image/features, which data set drawings has not"):
-        train_mixer(replace(dataset, image_features=None, image_regions=1))
-
-
-def test_an_unknown_recipe(dataset):
-    with pytest.raises(UsageError, match="unknown recipe 'soup': known are default, paper"):
-        train_mixer(dataset, recipe="soup")
+        train_task(MixerTask, replace(dataset, image_features=None, image_regions=1))
 
 
 def test_the_input_map_is_fitted_on_regions_and_applied_to_each(dataset):

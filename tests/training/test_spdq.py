@@ -10,16 +10,17 @@ import torch
 from oracles_training import QUICK, assert_same_model, interrupted, made_dataset, without_time
 
 from spdq.data import make_split
-from spdq.errors import DamagedError, DataError, IncompatibleError, StorageError, UsageError
+from spdq.errors import DamagedError, IncompatibleError, StorageError, UsageError
 from spdq.evaluation import chance, evaluate_labels
 from spdq.models import load_model
 from spdq.models.directory import CONFIG
+from spdq.training import with_bits
 from spdq.training.checkpoint import CHECKPOINT
 from spdq.training.log import LOG, read_log
 from spdq.training.loop import CHECK_EVERY, one_cycle
 from spdq.training.provenance import training_digest
-from spdq.training.run import BITS
-from spdq.training.spdq import train_spdq, with_bits
+from spdq.training.run import BITS, train_task
+from spdq.training.spdq import SPDQTask
 
 RUNS = [("default", "features"), ("default", "raw"), ("paper", "features")]
 TERMS = {
@@ -62,7 +63,7 @@ def test_texts_of_lines_are_learned_too(data, trained):
 
 @pytest.mark.parametrize("recipe", ["default", "paper"])
 def test_the_same_seed_gives_the_same_model(data, trained, recipe):
-    assert_same_model(train_spdq(data(), 16, QUICK[recipe], 0), trained(recipe).model)
+    assert_same_model(train_task(SPDQTask, data(), 16, QUICK[recipe], 0), trained(recipe).model)
 
 
 @pytest.mark.parametrize("recipe", ["default", "paper"])
@@ -82,8 +83,8 @@ def test_an_interrupted_run_goes_on_to_the_same_model(data, trained, tmp_path, r
     interrupted(tmp_path, data(text), QUICK[recipe], step, bits=16)
     assert (tmp_path / CHECKPOINT).is_file() == (step > CHECK_EVERY)
     steps = []
-    resumed = train_spdq(
-        data(text), 16, QUICK[recipe], 0, tmp_path, resume=True, progress=lambda *s: steps.append(s)
+    resumed = train_task(
+        SPDQTask, data(text), 16, QUICK[recipe], 0, tmp_path, resume=True, progress=lambda *s: steps.append(s)
     )
     first = CHECK_EVERY if step > CHECK_EVERY else 0
     assert steps == [(done, 60) for done in range(first + 1, 61)]
@@ -96,24 +97,26 @@ def test_an_interrupted_run_goes_on_to_the_same_model(data, trained, tmp_path, r
 def test_a_run_that_could_not_be_saved_is_finished_later(data, trained, tmp_path, recipe):
     (tmp_path / CONFIG).mkdir()
     with pytest.raises(StorageError, match="cannot write the model"):
-        train_spdq(data(), 16, QUICK[recipe], 0, tmp_path)
+        train_task(SPDQTask, data(), 16, QUICK[recipe], 0, tmp_path)
     (tmp_path / CONFIG).rmdir()
     steps = []
-    resumed = train_spdq(data(), 16, QUICK[recipe], 0, tmp_path, True, lambda *step: steps.append(step))
+    resumed = train_task(
+        SPDQTask, data(), 16, QUICK[recipe], 0, tmp_path, True, lambda *step: steps.append(step)
+    )
     assert steps == []
     assert_same_model(resumed, trained(recipe).model)
     assert not (tmp_path / CHECKPOINT).exists()
 
 
 def test_resuming_without_a_checkpoint_begins_anew(data, trained, tmp_path):
-    resumed = train_spdq(data(), 16, QUICK["default"], 0, tmp_path / "new" / "run", resume=True)
+    resumed = train_task(SPDQTask, data(), 16, QUICK["default"], 0, tmp_path / "new" / "run", resume=True)
     assert_same_model(resumed, trained().model)
     assert len(read_log(tmp_path / "new" / "run" / LOG)) == 2
 
 
 def test_without_resume_a_checkpoint_is_passed_over(data, trained, tmp_path):
     interrupted(tmp_path, data(), QUICK["default"], 55, bits=16, seed=7)
-    assert_same_model(train_spdq(data(), 16, QUICK["default"], 0, tmp_path), trained().model)
+    assert_same_model(train_task(SPDQTask, data(), 16, QUICK["default"], 0, tmp_path), trained().model)
     assert without_time(read_log(tmp_path / LOG)) == without_time(trained().log)
 
 
@@ -130,7 +133,7 @@ def test_resuming_another_run_is_refused(data, tmp_path, change, named):
     settings = {"dataset": data(), "bits": 16, "recipe": QUICK["default"], "seed": 0}
     interrupted(tmp_path, step=55, **settings)
     with pytest.raises(IncompatibleError, match=f"belongs to another run: {named} differ"):
-        train_spdq(**settings | change, directory=tmp_path, resume=True)
+        train_task(SPDQTask, **settings | change, directory=tmp_path, resume=True)
     assert (tmp_path / CHECKPOINT).is_file()
 
 
@@ -139,7 +142,7 @@ def test_resuming_from_a_damaged_checkpoint_is_refused(data, tmp_path):
     path = tmp_path / CHECKPOINT
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DamagedError, match=r"not a checkpoint .*Remove it and train anew"):
-        train_spdq(data(), 16, QUICK["default"], 0, tmp_path, resume=True)
+        train_task(SPDQTask, data(), 16, QUICK["default"], 0, tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("step", [None, 20])
@@ -147,7 +150,7 @@ def test_the_generators_of_others_are_left_alone(data, tmp_path, step):
     torch.manual_seed(123)
     ours = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002 (the global one is the point)
     if step is None:
-        with_bits(train_spdq(data(), 16, QUICK["default"], 0), data(), 32)
+        with_bits(train_task(SPDQTask, data(), 16, QUICK["default"], 0), data(), 32)
     else:
         interrupted(tmp_path, data(), QUICK["default"], step)
     assert torch.equal(torch.get_rng_state(), ours[0])
@@ -180,16 +183,16 @@ def test_the_model_says_where_it_comes_from(data, trained):
 
 
 def test_wide_raw_like_text_takes_the_direct_path(data):
-    model = train_spdq(data("wide"), 16, QUICK["default"], 0)
+    model = train_task(SPDQTask, data("wide"), 16, QUICK["default"], 0)
     assert model.config.direct_text
     assert model.config.text_input == "kernel-basis"
-    assert not train_spdq(data("wide"), 16, QUICK["paper"], 0).config.direct_text
+    assert not train_task(SPDQTask, data("wide"), 16, QUICK["paper"], 0).config.direct_text
 
 
 @pytest.mark.parametrize("kind", ["unseen", "paired"])
 def test_every_split_can_be_trained_on(kind):
     dataset = made_dataset(80, kind=kind)
-    model = train_spdq(dataset, 16, QUICK["default"], 0)
+    model = train_task(SPDQTask, dataset, 16, QUICK["default"], 0)
     assert (model.training["split"], model.training["rows"]) == (kind, 32 if kind == "unseen" else 64)
 
 
@@ -197,7 +200,7 @@ def test_one_training_row_is_enough():
     dataset = made_dataset(12).with_split(make_split(12, np.arange(11), "seen", 0))
     for recipe in QUICK.values():
         short = replace(recipe, max_steps=3, min_steps=3)
-        model = train_spdq(dataset, 16, short, 0)
+        model = train_task(SPDQTask, dataset, 16, short, 0)
         assert np.isfinite(model.embed_image(dataset.image_features)).all()
 
 
@@ -217,7 +220,7 @@ def test_codebooks_of_another_length(data, trained, bits):
 def test_other_bits_are_refused(data, trained, bits):
     message = f"bits must be one of 16, 32, 64, 128, got {bits}"
     with pytest.raises(UsageError, match=message):
-        train_spdq(data(), bits, QUICK["default"])
+        train_task(SPDQTask, data(), bits, QUICK["default"])
     with pytest.raises(UsageError, match=message):
         with_bits(trained().model, data(), bits)
 
@@ -234,39 +237,18 @@ def test_the_paper_has_one_z_for_all_lengths(data, trained, bits):
     np.testing.assert_allclose(other.codebooks.decode(other.codebooks.encode(targets)), targets, atol=1e-3)
 
 
-def test_a_negative_seed_is_refused(data):
-    with pytest.raises(UsageError, match="seed must be 0 or more, got -1"):
-        train_spdq(data(), seed=-1)
-
-
-def test_an_unknown_recipe_is_refused(data):
-    with pytest.raises(UsageError, match="unknown recipe 'fast': known are default, paper"):
-        train_spdq(data(), recipe="fast")
-
-
-@pytest.mark.parametrize("part", ["image_features", "text_features"])
-def test_a_missing_part_is_named(data, part):
-    with pytest.raises(DataError, match=r"training (SPDQ )?needs .*which data set made has not"):
-        train_spdq(replace(data(), **{part: None}))
-
-
-def test_a_data_set_without_split_is_refused(data):
-    with pytest.raises(DataError, match="needs /split, which data set made has not"):
-        train_spdq(data().with_split(None))
-
-
 def test_a_file_in_place_of_the_directory_is_refused(data, tmp_path):
     (tmp_path / "file").write_text("here first")
     for directory in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StorageError, match=r"cannot make .*file"):
-            train_spdq(data(), recipe=QUICK["default"], directory=directory)
+            train_task(SPDQTask, data(), recipe=QUICK["default"], directory=directory)
 
 
 @pytest.mark.parametrize("name", [LOG, CHECKPOINT])
 def test_a_refused_write_is_said(data, tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(StorageError, match=f"cannot write .*{name}: "):
-        train_spdq(data(), recipe=QUICK["default"], directory=tmp_path)
+        train_task(SPDQTask, data(), recipe=QUICK["default"], directory=tmp_path)
 
 
 def test_one_cycle_goes_up_and_down():
@@ -290,7 +272,7 @@ def test_the_steps_follow_the_rows(rows, steps):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_spdq(dataset, 16, recipe, progress=stop)
+        train_task(SPDQTask, dataset, 16, recipe, progress=stop)
     assert seen == [(1, steps)]
 
 

@@ -19,7 +19,8 @@ from spdq.training.alternation import LabelRows
 from spdq.training.codebooks import fit_codebooks
 from spdq.training.recipes import TrainingRecipe, training_recipe
 from spdq.training.rows import TrainingRows
-from spdq.training.spdq import train_spdq
+from spdq.training.run import train_task
+from spdq.training.spdq import SPDQTask
 from spdq_benchmarks.evaluation import code_distances, embed_rows, text_features
 from spdq_benchmarks.retrieval.contestant import (
     LEARNED_BITS,
@@ -64,12 +65,12 @@ def _recipe(method: str) -> TrainingRecipe:
 
 
 def learn_spdq(method: str, dataset: Dataset, seed: int) -> LearnedSPDQ:
-    """Train on the training rows of the data set's split. Raises what ``train_spdq`` raises."""
+    """Train on the training rows of the data set's split. Raises what ``train_task`` raises."""
     recipe = _recipe(method)
     with stopwatch() as watch, warnings.catch_warnings():
         # Without a private branch torch makes a layer of no units, and says so.
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
-        model = train_spdq(dataset, LEARNED_BITS, recipe, seed)
+        model = train_task(SPDQTask, dataset, LEARNED_BITS, recipe, seed)
     data = shared_rows(dataset, recipe, seed).data
     return LearnedSPDQ(method, model, dataset, data, seed, watch.seconds)
 

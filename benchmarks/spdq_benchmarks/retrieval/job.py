@@ -13,12 +13,13 @@ from spdq import __version__
 from spdq.data.dataset import Dataset
 from spdq.data.splits import Split
 from spdq.errors import DataError
+from spdq_benchmarks.content import dataset_digest, package_versions
+from spdq_benchmarks.record_files import Record
 from spdq_benchmarks.retrieval.contestant import Contestant
 from spdq_benchmarks.retrieval.judging import Coding, judge, make_items, rankings
-from spdq_benchmarks.retrieval.keys import dataset_digest, job_key, package_versions
+from spdq_benchmarks.retrieval.keys import job_key
 from spdq_benchmarks.retrieval.methods import learn, needs_labels
 from spdq_benchmarks.retrieval.plan import Job
-from spdq_benchmarks.retrieval.records import Record
 from spdq_benchmarks.retrieval.trainings import make_splits
 from spdq_benchmarks.retrieval.trec_files import write_files
 from spdq_benchmarks.speed.machine import machine_facts
@@ -39,6 +40,9 @@ class Task:
     """Whether to judge float vectors, too, where the method has them."""
     trec: str | None
     """Folder for run files."""
+
+    def __str__(self) -> str:
+        return str(self.job)
 
 
 def run_task(task: Task) -> list[Record]:

@@ -10,9 +10,9 @@ from spdq.data.dataset import Dataset
 from spdq.errors import DataError, UsageError
 from spdq.evaluation import parse_protocols
 from spdq.training.run import BITS
-from spdq_benchmarks.retrieval.keys import dataset_digest
+from spdq_benchmarks.content import dataset_digest
+from spdq_benchmarks.record_files import file_name
 from spdq_benchmarks.retrieval.methods import METHODS, check_method, needs_labels
-from spdq_benchmarks.retrieval.records import file_name
 from spdq_benchmarks.retrieval.trainings import BY_LABEL, TRAININGS, make_splits, protocols_of
 
 PROTOCOLS = (

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
-from spdq.errors import SpdqError
 from spdq_benchmarks.evaluation import DIRECTIONS
+from spdq_benchmarks.record_files import Record, make_folder
 from spdq_benchmarks.retrieval.job import VECTORS, Task, key_of, run_task
 from spdq_benchmarks.retrieval.plan import Job
-from spdq_benchmarks.retrieval.records import Record, make_folder, read_record, record_path, write_record
+from spdq_benchmarks.retrieval.records import RETRIEVAL, record_path, write_record
 from spdq_benchmarks.retrieval.trainings import TRAININGS
 from spdq_benchmarks.retrieval.trec_files import run_path
-from spdq_benchmarks.retrieval.workers import outcomes
+from spdq_benchmarks.workers import Failure, run_tasks
 
 TREC = "trec"
 """Folder of run files in the output folder."""
 
 Say = Callable[[str], None]
-
-
-class FailedJobsError(SpdqError):
-    """Some jobs failed; the others are on record."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A job that failed, and why."""
-
-    job: Job
-    error: str
 
 
 def run_jobs(
@@ -64,35 +49,16 @@ def run_jobs(
     tasks = [task for job in jobs if (task := _task(job, folder, trec)) is not None]
     if len(tasks) < len(jobs):
         tell(f"{len(jobs) - len(tasks)} of {len(jobs)} jobs are on record already")
-    crew = min(workers or len(os.sched_getaffinity(0)), len(tasks))
-    failures, spent = [], 0.0
-    with closing(outcomes(run_task, tasks, crew)) as found:
-        for done, outcome in enumerate(found, start=1):
-            spent += outcome.seconds
-            left = _duration(spent / done * (len(tasks) - done) / crew)
-            job = outcome.task.job
-            if outcome.result is None:
-                failures.append(Failure(job, outcome.error or ""))
-                tell(f"[{done}/{len(tasks)}] {job} failed: {outcome.error}")
-                continue
-            for record in outcome.result:
-                write_record(folder, record)
-            tell(f"[{done}/{len(tasks)}] {job}: {_duration(outcome.seconds)}; about {left} left")
-    return failures
 
+    def keep(records: list[Record]) -> None:
+        for record in records:
+            write_record(folder, record)
 
-def check_failures(failures: Sequence[Failure]) -> None:
-    """Raise FailedJobsError with the names of the jobs that failed, if there are any."""
-    if failures:
-        named = "; ".join(f"{failure.job}: {failure.error}" for failure in failures)
-        count = f"{len(failures)} job{'s' * (len(failures) > 1)}"
-        raise FailedJobsError(
-            f"{count} failed, the others are on record and a run goes on from there: {named}"
-        )
+    return run_tasks(run_task, tasks, workers, keep, tell)
 
 
 def finished_records(jobs: Sequence[Job], folder: Path) -> list[Record]:
-    """The records of the jobs that are there with the keys they would have now. Raises as ``read_record``."""
+    """The records of the jobs that are there with the keys they would have now. Raises as ``RecordFormat.read``."""
     found = []
     for job in jobs:
         for bits, coding in ((VECTORS, "vectors"), *((bits, "codes") for bits in job.bits)):
@@ -123,12 +89,5 @@ def _finished(job: Job, folder: Path, bits: int, coding: str) -> Record | None:
     path = record_path(folder, job.dataset, job.training, job.method, job.seed, bits, coding)
     if not path.exists():
         return None
-    record = read_record(path)
+    record = RETRIEVAL.read(path)
     return record if record["key"] == key_of(job, bits, coding) else None
-
-
-def _duration(seconds: float) -> str:
-    minutes, hours = round(seconds / 60), round(seconds / 3600, 1)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{hours:g} h"

@@ -9,8 +9,8 @@ import numpy as np
 
 from spdq.data.dataset import Dataset
 from spdq.evaluation.trec import write_qrels, write_run
+from spdq_benchmarks.record_files import file_name
 from spdq_benchmarks.retrieval.judging import Ranking, label_sets, labels_of
-from spdq_benchmarks.retrieval.records import file_name
 from spdq_benchmarks.retrieval.trainings import BY_LABEL
 
 DEPTH = 1000

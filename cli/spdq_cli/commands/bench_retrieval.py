@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
+from spdq_cli.bench_output import output_folder, typed_command
 from spdq_cli.errors import note
 from spdq_cli.output import json_option, print_json
 
@@ -92,14 +88,15 @@ def retrieval(
     from spdq_benchmarks.retrieval import quick as small
     from spdq_benchmarks.retrieval.plan import plan_jobs
     from spdq_benchmarks.retrieval.report import write_report
-    from spdq_benchmarks.retrieval.run import check_failures, finished_records, run_jobs
+    from spdq_benchmarks.retrieval.run import finished_records, run_jobs
     from spdq_benchmarks.retrieval.table import means, table
+    from spdq_benchmarks.workers import check_failures
 
     if bool(data) == quick:
         raise click.UsageError("give either data set files or --quick")
     if trec and out is None:
         raise click.UsageError("--trec needs a folder for its files: --out FOLDER")
-    with _folder(out) as folder:
+    with output_folder(out) as folder:
         lengths = tuple(map(int, bits))
         if quick:
             data = (folder / f"{small.NAME}.h5",)
@@ -109,39 +106,9 @@ def retrieval(
         failures = run_jobs(jobs, folder, workers, trec, note)
         records = finished_records(jobs, folder)
         if records and out is not None:
-            write_report(records, out, _typed(click.get_current_context()))
+            write_report(records, out, typed_command(click.get_current_context()))
         if records and as_json:
             print_json(means(records))
         elif records:
             click.echo(table(records))
     check_failures(failures)
-
-
-def _typed(context: click.Context) -> str:
-    """The command line, arguments first."""
-    words, options = [], []
-    for param in context.command.params:
-        name = param.name or ""
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            value = context.params[name]
-            values = [str(each) for each in (value if isinstance(value, tuple) else (value,))]
-            if isinstance(param, click.Argument):
-                words += values
-            elif isinstance(param, click.Option) and param.is_flag:
-                options.append(param.opts[0])
-            else:
-                options += [word for each in values for word in (param.opts[0], each)]
-    return shlex.join([*context.command_path.split(), *words, *options])
-
-
-@contextmanager
-def _folder(out: Path | None) -> Iterator[Path]:
-    """The folder for records: the user's, or one that is gone afterwards."""
-    if out is None:
-        with tempfile.TemporaryDirectory(prefix="spdq-bench-") as temporary:
-            yield Path(temporary)
-    else:
-        from spdq_benchmarks.retrieval.records import make_folder
-
-        make_folder(out)
-        yield out

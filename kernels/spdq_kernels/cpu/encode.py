@@ -170,9 +170,9 @@ def encode_additive(vectors, columns, half_norms, products, beam, sweeps, along,
             for i in range(start, stop):
                 inner_products(vectors[i], columns[m], inner[i - start, m])
         for i in range(start, stop):
-            products_with = inner[i - start]
-            pull = word_costs(vectors[i], products_with, half_norms, along, unary)
-            search_paths(unary, products_with, pull, products, paths, next_paths, errors, costs)
-            improve_path(unary, products_with, pull, products, paths[0], sweeps, costs)
+            vector_products = inner[i - start]
+            pull = word_costs(vectors[i], vector_products, half_norms, along, unary)
+            search_paths(unary, vector_products, pull, products, paths, next_paths, errors, costs)
+            improve_path(unary, vector_products, pull, products, paths[0], sweeps, costs)
             for m in range(n_codebooks):
                 codes[i, m] = paths[0, m]

@@ -13,9 +13,11 @@ from scipy.spatial.distance import cdist
 
 from spdq.errors import DataError
 from spdq.quantizers import ProductQuantizer
+from spdq.training import with_bits
 from spdq.training.recipes import training_recipe
 from spdq.training.rows import training_rows
-from spdq.training.spdq import train_spdq, with_bits
+from spdq.training.run import train_task
+from spdq.training.spdq import SPDQTask
 from spdq_benchmarks.baselines.quantizing import QuantizingBaseline
 from spdq_benchmarks.evaluation import text_features
 from spdq_benchmarks.retrieval import contestant_baseline
@@ -52,7 +54,7 @@ def differ(some, other):
 
 def test_spdq_is_what_training_gives(raw):
     learned = learn("spdq", raw, 1)
-    model = train_spdq(raw, LEARNED_BITS, "default", 1)
+    model = train_task(SPDQTask, raw, LEARNED_BITS, "default", 1)
     short = with_bits(model, raw, 16)
     for contestant, expected in ((learned.with_bits(64), model), (learned.with_bits(16), short)):
         assert contestant.bits == expected.codebooks.bits
@@ -113,7 +115,7 @@ def test_every_ablation_changes_what_is_learned(paper):
 
 def test_without_alignment_the_network_is_trained_as_if_there_were_none(paper, raw):
     learned = paper["spdq-paper:no-alignment"]
-    alone = train_spdq(raw, LEARNED_BITS, replace(training_recipe("paper"), alignment=0.0), 1)
+    alone = train_task(SPDQTask, raw, LEARNED_BITS, replace(training_recipe("paper"), alignment=0.0), 1)
     for name, tensor in alone.network.state_dict().items():
         assert torch.equal(tensor, weights(learned)[name]), name
     space = learned.model.space

@@ -11,7 +11,9 @@ from oracles_training import made_dataset
 
 from spdq.data import make_split
 from spdq.errors import DataError
-from spdq.training.spdq import train_spdq, with_bits
+from spdq.training import with_bits
+from spdq.training.run import train_task
+from spdq.training.spdq import SPDQTask
 from spdq_benchmarks.evaluation import DIRECTIONS, judge
 from spdq_benchmarks.retrieval import job as job_module
 from spdq_benchmarks.retrieval.job import Task, key_of, run_task
@@ -52,7 +54,7 @@ def test_figures_are_those_of_the_model(plain, file, training):
     kinds = {"rest": {"seen": "seen", "heldout": "paired"}, "half": {"unseen": "unseen"}}[training]
     for name, kind in kinds.items():
         dataset = plain.with_split(make_split(len(plain), plain.split.query, kind, 0))
-        model = train_spdq(dataset, 64, "default", 0)
+        model = train_task(SPDQTask, dataset, 64, "default", 0)
         for bits, coding, asked in (
             (64, "codes", model),
             (16, "codes", with_bits(model, dataset, 16)),

@@ -10,16 +10,14 @@ from scipy import sparse
 
 from spdq.data import make_split
 from spdq.training import recipes
-from spdq_benchmarks.retrieval.keys import (
+from spdq_benchmarks.content import (
     NOT_DECISIVE,
-    ONLY_NAMES_FOR_BASELINES,
     bare_code,
     dataset_digest,
     imported_modules,
-    job_key,
     package_versions,
-    source_digest,
 )
+from spdq_benchmarks.retrieval.keys import ONLY_NAMES_FOR_BASELINES, job_key, source_digest
 
 BASELINES = "spdq_benchmarks.baselines"
 

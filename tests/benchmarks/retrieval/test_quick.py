@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from spdq_benchmarks.content import dataset_digest
 from spdq_benchmarks.evaluation import chance_level
 from spdq_benchmarks.retrieval.job import Task, run_task
-from spdq_benchmarks.retrieval.keys import dataset_digest
 from spdq_benchmarks.retrieval.plan import plan_jobs
 from spdq_benchmarks.retrieval.quick import ITEMS, QUERIES, quick_dataset
 

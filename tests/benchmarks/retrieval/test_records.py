@@ -5,14 +5,10 @@ import json
 import pytest
 
 from spdq.errors import DamagedError, IncompatibleError, NotFoundError, StorageError
-from spdq_benchmarks.retrieval.records import (
-    VERSION,
-    file_name,
-    read_record,
-    read_records,
-    record_path,
-    write_record,
-)
+from spdq_benchmarks.record_files import file_name
+from spdq_benchmarks.retrieval.records import RETRIEVAL, read_records, record_path, write_record
+
+VERSION = RETRIEVAL.version
 
 
 def made(**changes):
@@ -33,7 +29,7 @@ def test_a_record_comes_back(tmp_path):
     path = write_record(tmp_path, made())
     assert path == tmp_path / "records/emoji/half/spdq-paper-no-mmd/s2-64-codes.json"
     assert path == record_path(tmp_path, "emoji", "half", "spdq-paper:no-mmd", 2, 64, "codes")
-    assert read_record(path) == made() | {"format": "spdq-retrieval-record", "version": VERSION}
+    assert RETRIEVAL.read(path) == made() | {"format": "spdq-retrieval-record", "version": VERSION}
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -49,7 +45,7 @@ def test_no_records(tmp_path):
     with pytest.raises(NotFoundError, match=r"no records in .*run `spdq bench retrieval --out` first"):
         list(read_records(tmp_path))
     with pytest.raises(NotFoundError, match=r"none.json: cannot be read"):
-        read_record(tmp_path / "none.json")
+        RETRIEVAL.read(tmp_path / "none.json")
 
 
 def test_another_version_is_refused(tmp_path):
@@ -58,7 +54,7 @@ def test_another_version_is_refused(tmp_path):
     with pytest.raises(
         IncompatibleError, match=rf"is a record of version {VERSION + 1}, this is version {VERSION}"
     ):
-        read_record(path)
+        RETRIEVAL.read(path)
     with pytest.raises(IncompatibleError, match="choose another folder, or delete the old records"):
         list(read_records(tmp_path))
 
@@ -68,7 +64,7 @@ def test_what_is_no_record(tmp_path, text):
     path = write_record(tmp_path, made())
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(DamagedError, match=r"is no record of spdq bench retrieval. Delete it and run again"):
-        read_record(path)
+        RETRIEVAL.read(path)
 
 
 def test_a_record_that_lacks_fields(tmp_path):
@@ -77,7 +73,7 @@ def test_a_record_that_lacks_fields(tmp_path):
     del record["key"], record["figures"]
     path.write_text(json.dumps(record))
     with pytest.raises(DamagedError, match=r"the record has no key, figures. Delete it and run again"):
-        read_record(path)
+        RETRIEVAL.read(path)
 
 
 def test_where_nothing_can_be_written(tmp_path):

@@ -11,7 +11,8 @@ from oracles_training import made_dataset
 from spdq.errors import IncompatibleError, StorageError
 from spdq_benchmarks.retrieval.plan import plan_jobs
 from spdq_benchmarks.retrieval.records import read_records, record_path
-from spdq_benchmarks.retrieval.run import FailedJobsError, check_failures, finished_records, run_jobs
+from spdq_benchmarks.retrieval.run import finished_records, run_jobs
+from spdq_benchmarks.workers import FailedJobsError, check_failures
 
 METHODS = ["cca", "cca-opq"]
 
@@ -95,7 +96,7 @@ def test_a_job_that_fails_is_named_and_the_others_go_on(tmp_path):
     replace(made_dataset(50), name="bad").save(tmp_path / "bad.h5")
     said = []
     failures = run_jobs(jobs, tmp_path / "out", 1, say=said.append)
-    assert [str(failure.job) for failure in failures] == ["bad half cca seed 0"]
+    assert [failure.job for failure in failures] == ["bad half cca seed 0"]
     assert "bad half cca seed 0 failed: " in said[0]
     assert [record["dataset"] for record in read_records(tmp_path / "out")] == ["good"]
     with pytest.raises(FailedJobsError, match=r"1 job failed, .*bad half cca seed 0: .*bad.h5 has changed"):

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from retrieval_tasks import work
 
-from spdq_benchmarks.retrieval.workers import outcomes
+from spdq_benchmarks.workers import outcomes
 
 
 def answers(found):

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -69,6 +69,62 @@ def outcomes(
     finally:
         for worker in crew:
             worker.stop()
+
+
+class FailedJobsError(SpdqError):
+    """Some jobs failed; the others are on record."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The job that failed, by its name, and why."""
+
+    job: str
+    error: str
+
+
+def run_tasks(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int | None,
+    keep: Callable[[Result], None],
+    tell: Callable[[str], None],
+) -> list[Failure]:
+    """Call the function with every task in processes, one a core or ``workers``; ``keep`` gets each result as it comes.
+
+    ``tell`` gets a line for each task, by its ``str``. Returns the tasks that failed.
+    """
+    crew = min(workers or len(os.sched_getaffinity(0)), len(tasks))
+    failures, spent = [], 0.0
+    with closing(outcomes(function, tasks, crew)) as found:
+        for done, outcome in enumerate(found, start=1):
+            spent += outcome.seconds
+            left = _duration(spent / done * (len(tasks) - done) / crew)
+            name = f"[{done}/{len(tasks)}] {outcome.task}"
+            if outcome.result is None:
+                failures.append(Failure(str(outcome.task), outcome.error or ""))
+                tell(f"{name} failed: {outcome.error}")
+                continue
+            keep(outcome.result)
+            tell(f"{name}: {_duration(outcome.seconds)}; about {left} left")
+    return failures
+
+
+def check_failures(failures: Sequence[Failure]) -> None:
+    """Raise FailedJobsError with the names of the jobs that failed, if there are any."""
+    if failures:
+        named = "; ".join(f"{failure.job}: {failure.error}" for failure in failures)
+        count = f"{len(failures)} job{'s' * (len(failures) > 1)}"
+        raise FailedJobsError(
+            f"{count} failed, the others are on record and a run goes on from there: {named}"
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = round(seconds / 60), round(seconds / 3600, 1)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{hours:g} h"
 
 
 class _Worker(Generic[Task, Result]):
