@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
@@ -21,6 +22,8 @@ MAX_COLUMNS = 4096
 """Sparse features up to this width are fed column by column; wider ones are projected."""
 LENGTH = 16.0
 """Mean length of a tower's input: about 1 a column of the projections, what initial weights are made for."""
+MANY_ROWS = 64
+"""Terms of a kernel basis in more training rows than this get their coefficients summed up beforehand."""
 _LOG_FLOOR = 1e-4
 _SMALLEST_EIGENVALUE = 1e-3
 
@@ -188,7 +191,6 @@ class KernelBasis:
             rows.check_format(full_check=True)
         except ValueError as error:
             raise DataError(f"input map {self.kind!r}: {error}") from error
-        object.__setattr__(self, "_transposed", rows.T.tocsr())
 
     @property
     def in_width(self) -> int:
@@ -200,8 +202,37 @@ class KernelBasis:
 
     def __call__(self, features: Features) -> Floats:
         rows = _weighted(features, self.weights)
-        transposed: sparse.csr_matrix = self.__dict__["_transposed"]
-        return LENGTH * _unit((rows @ transposed).toarray() @ self.coefficients)
+        if rows.shape[0] == 1:
+            return LENGTH * _unit(self._one(rows))
+        return LENGTH * _unit((rows @ self._transposed).toarray() @ self.coefficients)
+
+    def _one(self, row: sparse.csr_matrix) -> Floats:
+        """The product of one row, a query, term by term: its few terms need a small part of the coefficients.
+
+        A term of many training rows has its sum of coefficients at hand.
+        """
+        places, sums = self._frequent
+        place = places[row.indices]
+        frequent = place >= 0
+        rare = sparse.csr_matrix(
+            (row.data[~frequent], row.indices[~frequent], [0, (~frequent).sum()]), row.shape
+        )
+        rest = (rare @ self._transposed) @ self.coefficients
+        return np.asarray(row.data[frequent] @ sums[place[frequent]] + rest, np.float32)
+
+    @cached_property
+    def _transposed(self) -> sparse.csr_matrix:
+        """Training rows by term, (d, n) CSR."""
+        shape = len(self.indptr) - 1, len(self.weights)
+        return sparse.csr_matrix((self.data, self.indices, self.indptr), shape=shape).T.tocsr()
+
+    @cached_property
+    def _frequent(self) -> tuple[NDArray[np.int64], Floats]:
+        """Of the terms of many training rows, their places (d,), -1 for the others, and sums of coefficients."""
+        terms = np.flatnonzero(np.diff(self._transposed.indptr) > MANY_ROWS)
+        places = np.full(len(self.weights), -1)
+        places[terms] = np.arange(len(terms))
+        return places, self._transposed[terms] @ self.coefficients
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return _fields(self)

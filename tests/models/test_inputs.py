@@ -266,3 +266,17 @@ def test_text_columns_are_weighted_once(width):
     idf = [math.log(10 / (1 + df)) + 1 for df in present]
     np.testing.assert_allclose(fit_text_input(rows, 4, weighted=False).weights, idf, rtol=1e-6)
     np.testing.assert_array_equal(fit_text_input(rows, 4, weighted=True).weights, 1)
+
+
+@pytest.mark.parametrize("many", [0, 2, 1000])
+def test_one_row_is_mapped_as_among_others(monkeypatch, many):
+    """Whichever of its terms have their sums at hand; an empty row and a row of one term among them."""
+    monkeypatch.setattr("spdq.models.inputs.MANY_ROWS", many)
+    made = KernelBasis.fit(counts(40, 30), 8, np.random.default_rng(3).random(30).astype(np.float32))
+    rows = counts(12, 30, 1)
+    rows = sparse.vstack([rows, sparse.csr_matrix(([2.0], ([0], [4])), (1, 30), np.float32)]).tocsr()
+    together = made(rows)
+    alone = np.concatenate([made(rows[row : row + 1]) for row in range(rows.shape[0])])
+    np.testing.assert_allclose(alone, together, atol=1e-4)
+    assert together[:-2].any()
+    assert not alone[11].any()

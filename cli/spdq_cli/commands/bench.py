@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from spdq_cli.commands.bench_retrieval import retrieval
 from spdq_cli.commands.bench_systems import systems
 from spdq_cli.errors import note
 from spdq_cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from spdq_benchmarks.index_figures import Figure
 
 SPEED_CASES = (
     *("pq", "single", "cold", "fastscan", "equal-bytes", "bandwidth"),
@@ -109,11 +112,30 @@ def index(n_rows: int, repeats: int, seed: int, folder: Path | None, as_json: bo
     """Build an index of 64-bit codes and measure what it takes: bytes an item, opening it, filtered searches beside
     unfiltered ones, adding and removing. Ten million items take a minute or two and 2 GB of memory.
     """
+    from spdq_benchmarks.index_figures import index_figures
+
+    _print_figures(index_figures(n_rows, repeats, seed, note, folder), as_json)
+
+
+@bench.command(short_help="Measure how long one query takes to become a vector.")
+@click.argument("model_dir", metavar="MODEL_DIR", type=click.Path(path_type=Path))
+@click.argument("data", metavar="DATA.h5", type=click.Path(path_type=Path))
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Of each query.")
+@json_option
+def embedding(model_dir: Path, data: Path, repeats: int, as_json: bool) -> None:
+    """Embed queries of DATA.h5 one by one, texts and rows of image features, on one thread, and print the medians."""
+    from spdq.data.dataset import Dataset
+    from spdq.models import load_model
+    from spdq_benchmarks.embedding_figures import embedding_figures
+
+    _print_figures(embedding_figures(load_model(model_dir), Dataset.load(data), repeats), as_json)
+
+
+def _print_figures(figures: list[Figure], as_json: bool) -> None:
     import dataclasses
 
-    from spdq_benchmarks.index_figures import index_figures, line
+    from spdq_benchmarks.index_figures import line
 
-    figures = index_figures(n_rows, repeats, seed, note, folder)
     if as_json:
         print_json([dataclasses.asdict(figure) | {"reached": figure.reached} for figure in figures])
     else:
