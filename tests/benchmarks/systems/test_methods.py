@@ -13,7 +13,8 @@ from sklearn.linear_model import Ridge
 from spdq.errors import DataError
 from spdq.features.words import WordExtractor
 from spdq_benchmarks.relevance import relevance
-from spdq_benchmarks.systems.csm_methods import RIDGES, popularity, words
+from spdq_benchmarks.systems.bags import RIDGES
+from spdq_benchmarks.systems.csm_methods import popularity, words, words_to_image
 from spdq_benchmarks.systems.gated_methods import cca
 from spdq_benchmarks.systems.mixer_methods import SHARES, late_fusion
 from spdq_benchmarks.systems.studies import STUDIES
@@ -77,6 +78,26 @@ def test_words_are_a_plain_ridge_regression():
     plain /= np.linalg.norm(plain, axis=1, keepdims=True)
     expected = extractor.transform(log.grades.queries) @ plain.T
     np.testing.assert_allclose(found.queries["t"] @ found.items["i"].T, expected, atol=2e-5)
+
+
+def test_images_are_predicted_from_words_by_the_normal_equations():
+    log = judged_log()
+    found = words_to_image(log, 0)
+    extractor = WordExtractor.fit(log.clicks.queries, letters=None)
+    bags = extractor.transform(log.clicks.queries).toarray().astype(float)
+    images = log.image_features - log.image_features.mean(axis=0)
+    images /= np.linalg.norm(images, axis=1).mean()
+    targets = []
+    for query in range(len(bags)):
+        of = log.clicks.query == query
+        targets.append(
+            np.average(images[log.clicks.item[of]], axis=0, weights=1 + np.log(log.clicks.value[of]))
+        )
+    ridged = bags.T @ bags + found.settings["ridge"] * np.eye(bags.shape[1])
+    plain = extractor.transform(log.grades.queries) @ np.linalg.solve(ridged, bags.T @ np.array(targets))
+    plain /= np.linalg.norm(plain, axis=1, keepdims=True)
+    expected = plain @ (images / np.linalg.norm(images, axis=1, keepdims=True)).T
+    np.testing.assert_allclose(found.queries["t"] @ found.items["i"].T, expected, atol=1e-3)
 
 
 def test_popularity_counts_all_clicks():
