@@ -1,15 +1,34 @@
-"""Where a benchmark's records go, and the command that stands in its report."""
+"""Options of the benchmarks that keep records, where these go, and the command that stands in the report."""
 
 from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes, one thread each.  [default: one a core]"
+)
+
+
+def out_option(files: str) -> Callable[[Command], Command]:
+    """``--out FOLDER`` of a benchmark that writes these files beside its records."""
+    return click.option(
+        "--out",
+        metavar="FOLDER",
+        type=click.Path(path_type=Path),
+        help=f"Keep the records there, and write {files}. A run that was interrupted goes on from the records.  "
+        "[default: print only]",
+    )
 
 
 def typed_command(context: click.Context) -> str:

@@ -25,8 +25,9 @@ PROTOCOLS = (
 )
 """What is judged where nothing is said. The curve holds precision at 64 ranks, too."""
 
-STRONGEST = ("kernel-ridge-aq", "mlp-aq", "supcon-pq", "ridge-opq", "seph-km")
-"""The five strongest baselines, which get as many seeds as our recipes."""
+STRONGEST = ("kernel-ridge-aq", "mlp-aq", "cdq", "supcon-pq", "ridge-opq")
+"""The five strongest baselines, which get as many seeds as our recipes: those of the highest mean map@50 and map@all at
+64 bits over emoji, Wikipedia (both) and MIRFlickr-1k, seen and unseen."""
 SEEDS = 3
 """Of our two recipes and the strongest baselines; the others and the ablations get one."""
 

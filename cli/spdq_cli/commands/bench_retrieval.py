@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spdq_cli.bench_output import output_folder, typed_command
+from spdq_cli.bench_output import out_option, output_folder, typed_command, workers_option
 from spdq_cli.errors import note
 from spdq_cli.output import json_option, print_json
 
@@ -48,16 +48,8 @@ PATH = click.Path(path_type=Path)
     multiple=True,
     help="May be repeated.  [default: map@50, map@all, map@50/first-hits, pr-curve, instance-recall@1 and @10]",
 )
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes, one thread each.  [default: one a core]"
-)
-@click.option(
-    "--out",
-    metavar="FOLDER",
-    type=PATH,
-    help="Keep the records there, and write report.md, report.html and figures.json. A run that was interrupted goes "
-    "on from the records.  [default: print only]",
-)
+@workers_option
+@out_option("report.md, report.html and figures.json")
 @click.option("--trec", is_flag=True, help="Also write TREC run and qrels files to FOLDER/trec.")
 @click.option(
     "--quick",

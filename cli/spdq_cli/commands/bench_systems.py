@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spdq_cli.bench_output import output_folder, typed_command
+from spdq_cli.bench_output import out_option, output_folder, typed_command, workers_option
 from spdq_cli.errors import note
 from spdq_cli.output import json_option, print_json
 
@@ -46,16 +46,8 @@ PATH = click.Path(path_type=Path)
     help="What is trained on, may be repeated. split: its training rows; database: what is searched, too; shuffled10, "
     "shuffled30: with shuffled classes for that percent of the rows (mixer and plain).  [default: all]",
 )
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes, one thread each.  [default: one a core]"
-)
-@click.option(
-    "--out",
-    metavar="FOLDER",
-    type=PATH,
-    help="Keep the records there, and write systems.md and systems.json. A run that was interrupted goes on from the "
-    "records.  [default: print only]",
-)
+@workers_option
+@out_option("systems.md and systems.json")
 @json_option
 def systems(
     data: tuple[Path, ...],
