@@ -11,7 +11,7 @@ from string import Template
 from spdq_benchmarks.retrieval.cells import DEFAULT, not_ours
 from spdq_benchmarks.retrieval.contents import Contents, Part
 from spdq_benchmarks.retrieval.sheets import ABOVE, BELOW, Entry, Sheet
-from spdq_benchmarks.retrieval.standing import shortfalls, tallies
+from spdq_benchmarks.retrieval.standing import planes, shortfalls, tallies
 
 MARK_WORDS = {BELOW: f"significantly below {DEFAULT}", ABOVE: f"significantly above {DEFAULT}"}
 
@@ -37,12 +37,16 @@ def render(found: Contents) -> str:
 
 def _facts(found: Contents) -> str:
     """How our default recipe does in one glance; nothing where the run did not have it."""
+    ours = [plane for plane in planes(found.results) if DEFAULT in plane.cells]
     shown = []
+    if ours:
+        front = sum(DEFAULT in plane.front for plane in ours)
+        shown.append(("on the front", f"{front} of {len(ours)}", "planes of label MAP and instance recall"))
     for name, standings in (("each direction", found.single), ("both directions averaged", found.averaged)):
-        ours = tallies(standings).get(DEFAULT, {})
-        total = sum(tally.columns for tally in ours.values())
+        tally_of = tallies(standings).get(DEFAULT, {})
+        total = sum(tally.columns for tally in tally_of.values())
         if total:
-            best = sum(tally.best for tally in ours.values())
+            best = sum(tally.best for tally in tally_of.values())
             shown.append(("best of all methods", f"{best} of {total}", f"columns, {name}"))
             near = total - len(shortfalls(standings))
             shown.append(("best or within one sd of it", f"{near} of {total}", f"columns, {name}"))

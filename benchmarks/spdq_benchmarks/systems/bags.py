@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +15,16 @@ from sklearn.preprocessing import normalize
 from spdq.data.dataset import Dataset
 from spdq.data.query_items import QueryItems
 from spdq.errors import DataError
-from spdq.evaluation import evaluate_ranking
 from spdq.features.words import WordExtractor
 from spdq.training.click_pairs import training_clicks
-from spdq.training.inputs import validation_rows
+from spdq_benchmarks.relevance import relevance
 from spdq_benchmarks.systems.vectors import Floats, Vectors, checked_split, fitted_on, unit_length
 
 Doubles = NDArray[np.float64]
 
 RIDGES = (0.01, 0.1, 1.0, 10.0, 100.0)
-"""Strengths tried on queries held out of the training log, beside rows of mean length 1."""
+"""Strengths tried, beside rows of mean length 1."""
+JUDGED_BY = "dcg@25"
 SMALLEST = 1e-9
 """Share of the largest eigenvalue below which a direction of the words is left out."""
 IMAGE_AXES = 256
@@ -56,81 +58,70 @@ class Bags(ABC):
         )
 
     @abstractmethod
-    def vectors(self, texts: tuple[str, ...], ridge: float) -> tuple[Floats, Floats]:
-        """Vectors (q, D) of queries and (n, D) of all items; a query of no known word is 0."""
-
-    def figure(self, held: QueryItems, ridge: float) -> float:
-        """How well held-out queries find what was clicked for them."""
-        queries, items = self.vectors(held.queries, ridge)
-        relevant = sparse.csr_matrix(
-            (np.ones(len(held.item)), (held.query, held.item)), (len(queries), len(items))
-        )
-        (found,) = evaluate_ranking(-(queries @ items.T), relevant, ["ndcg@25"])
-        return found.value
+    def candidates(self, texts: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], Floats, Floats]]:
+        """By settings, vectors (q, D) of queries and (n, D) of all items; a query of no known word is 0."""
 
 
 class WordsOfImages(Bags):
-    """The words an image was clicked for, at length 1, predicted from the image and compared by cosine.
+    """The words an image was clicked for, summed up or at length 1, predicted from the image and compared by cosine.
 
     Predicted words H Y, with the words Y (n, v) and H = K (K + ridge)^-1 of the images' inner products K (n, n), have
     as many dimensions as the vocabulary. With Y = U S V' the inner product of H Y and a query T is that of H U S and
     T V = T Y' U / S, so as many dimensions as there are training images do.
     """
 
-    def __init__(self, dataset: Dataset, clicks: QueryItems, letters: tuple[int, int] | None) -> None:
-        super().__init__(dataset, clicks, letters)
-        self._clicked = normalize((self.clicks @ self.words).astype(np.float64))[self.train]
-        squares, axes = linalg.eigh((self._clicked @ self._clicked.T).toarray())
-        kept = squares > SMALLEST * squares[-1]
-        self._lengths, self._axes = np.sqrt(squares[kept]), axes[:, kept]
-        self._products = self.images @ self.images[self.train].T
-
-    def vectors(self, texts: tuple[str, ...], ridge: float) -> tuple[Floats, Floats]:
-        shared = self.extractor.transform(texts) @ self._clicked.T
-        queries = np.asarray(shared @ (self._axes / self._lengths), np.float32)
-        ridged = self._products[self.train] + ridge * np.eye(len(self.train))
-        words = linalg.solve(ridged, self._axes * self._lengths, assume_a="pos")
-        return queries, unit_length(self._products @ words)
+    def candidates(self, texts: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], Floats, Floats]]:
+        asked = self.extractor.transform(texts)
+        summed = (self.clicks @ self.words).astype(np.float64)[self.train]
+        products = self.images @ self.images[self.train].T
+        for length, clicked in (("sum", summed), ("1", normalize(summed))):
+            squares, axes = linalg.eigh((clicked @ clicked.T).toarray())
+            kept = squares > SMALLEST * squares[-1]
+            lengths, axes = np.sqrt(squares[kept]), axes[:, kept]
+            queries = np.asarray((asked @ clicked.T) @ (axes / lengths), np.float32)
+            for ridge in RIDGES:
+                ridged = products[self.train] + ridge * np.eye(len(self.train))
+                words = linalg.solve(ridged, axes * lengths, assume_a="pos")
+                yield {"ridge": ridge, "length": length}, queries, unit_length(products @ words)
 
 
 class ImagesOfWords(Bags):
     """The mean of the images a query was clicked for, predicted from its words and compared by cosine."""
 
-    def __init__(self, dataset: Dataset, clicks: QueryItems, letters: tuple[int, int] | None) -> None:
-        super().__init__(dataset, clicks, letters)
+    def candidates(self, texts: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], Floats, Floats]]:
         _, _, axes = linalg.svd(self.images[self.train], full_matrices=False)
-        self._items = self.images @ axes[:IMAGE_AXES].T
-        self._targets = normalize(self.clicks.T, norm="l1") @ self._items
-
-    def vectors(self, texts: tuple[str, ...], ridge: float) -> tuple[Floats, Floats]:
-        learned = Ridge(ridge, fit_intercept=False, solver="sparse_cg").fit(
-            self.words.astype(np.float64), self._targets
-        )
-        return unit_length(learned.predict(self.extractor.transform(texts))), unit_length(self._items)
+        items = self.images @ axes[:IMAGE_AXES].T
+        targets = normalize(self.clicks.T, norm="l1") @ items
+        for ridge in RIDGES:
+            learned = Ridge(ridge, fit_intercept=False, solver="sparse_cg")
+            learned.fit(self.words.astype(np.float64), targets)
+            predicted = learned.predict(self.extractor.transform(texts))
+            yield {"ridge": ridge}, unit_length(predicted), unit_length(items)
 
 
 def bag_of_words(kind: type[Bags], dataset: Dataset, seed: int, letters: tuple[int, int] | None) -> Vectors:
     """What a baseline learns of a click log.
 
-    The strength of the ridge is the best for a tenth of the training queries, which all is then learned with.
+    Of its settings those are taken that do best on the very queries it is judged on: a bound from above.
 
     Raises
     ------
     DataError
         The data set lacks image features, clicks, grades or a split.
     """
-    clicks, split = training_clicks(dataset), checked_split(dataset)
-    learn, judged = validation_rows(np.arange(len(clicks.queries)), seed)
-    ridge = RIDGES[len(RIDGES) // 2]
-    if len(judged):
-        part, held = kind(dataset, clicks.take_queries(learn), letters), clicks.take_queries(judged)
-        ridge = max(RIDGES, key=lambda strength: part.figure(held, strength))
-    queries, items = kind(dataset, clicks, letters).vectors(held_out_clicks(dataset).queries, ridge)
+    split, judge = checked_split(dataset), relevance(dataset, checked_split(dataset), "")
+
+    def figure(candidate: tuple[dict[str, Any], Floats, Floats]) -> float:
+        _, queries, items = candidate
+        return judge(-(queries @ items[split.database].T), [JUDGED_BY], None)[0].value
+
+    bags = kind(dataset, training_clicks(dataset), letters)
+    settings, queries, items = max(bags.candidates(held_out_clicks(dataset).queries), key=figure)
     return Vectors(
         {"t": queries},
         {"i": items[split.database]},
         fitted_on(items[split.train], seed),
-        {"ridge": ridge, "letters": letters},
+        {**settings, "letters": letters},
     )
 
 

@@ -7,6 +7,7 @@ from made_records import bare_record, made_records, told_figure, told_records
 
 from spdq_benchmarks.retrieval.contents import contents
 from spdq_benchmarks.retrieval.report_page import render
+from spdq_benchmarks.retrieval.standing import planes
 
 SETS = {"mirflickr": [""], "emoji": ["group:", "subgroup:"]}
 METHODS = {"spdq": 0.62, "spdq-paper": 0.55, "kernel-ridge-aq": 0.63, "seph-km": 0.4, "cca": 0.3}
@@ -149,6 +150,8 @@ def test_the_headline_counts_columns(page, found):
     near = len(found.single)
     assert re.search(rf"spdq: best or within one sd of it\d+ of {near}columns, each direction", page.text)
     assert re.search(rf"spdq: best of all methods\d+ of {len(found.averaged)}columns, both", page.text)
+    on_front = [plane for plane in planes(found.results) if "spdq" in plane.front]
+    assert f"spdq: on the front{len(on_front)} of {len(planes(found.results))}planes" in page.text
 
 
 def test_what_is_only_looked_up_is_left_to_the_markdown(page):
