@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from spdq.data.dataset import Dataset
 from spdq.errors import IncompatibleError
 from spdq.features import image_extractor
 from spdq.models.model import Codes, Features, Floats, Model, present
+from spdq.training.vectors import MAX_FIT_ROWS
 from spdq_benchmarks.evaluation import embed_rows, unit_features
 from spdq_cli.errors import note
 from spdq_cli.inputs import Items
@@ -70,6 +71,23 @@ def encode_dataset(
     return _encode(model, len(rows), embed, progress), missing
 
 
+def sample_vectors(
+    model: Model,
+    dataset: Dataset,
+    modality: str,
+    rows: NDArray[np.int64],
+    seed: int,
+    progress: Progress | None,
+) -> Floats:
+    """Vectors (n, dim) of rows of a data set to learn codebooks from, of a random part where there are many."""
+    if len(rows) > MAX_FIT_ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_FIT_ROWS, replace=False))
+    vectors = np.empty((len(rows), model.codebooks.dim), np.float32)
+    for part in _chunks(len(rows), progress):
+        vectors[part] = embed_rows(model, dataset, modality[0], rows[part])
+    return vectors
+
+
 def encode_items(model: Model, items: Items, progress: Progress | None) -> tuple[Codes, Missing]:
     """Codes (n, M) of n raw items and what units lack; says how many texts have no word that the model knows."""
     missing = Missing()
@@ -111,12 +129,18 @@ def _picture_features(
 
 def _encode(model: Model, count: int, embed: Callable[[slice], Floats], progress: Progress | None) -> Codes:
     codes: NDArray[Any] = np.empty((count, model.codebooks.n_codebooks), np.uint8)
+    for part in _chunks(count, progress):
+        codes[part] = model.codebooks.encode(embed(part))
+    return codes
+
+
+def _chunks(count: int, progress: Progress | None) -> Iterator[slice]:
+    """Slices of ``count`` rows; each is reported when the next one is asked for."""
     for start in range(0, count, CHUNK):
         part = slice(start, min(start + CHUNK, count))
-        codes[part] = model.codebooks.encode(embed(part))
+        yield part
         if progress is not None:
             progress(part.stop, count)
-    return codes
 
 
 def _from(start: int, total: int, progress: Progress | None) -> Progress | None:

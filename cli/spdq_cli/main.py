@@ -16,6 +16,9 @@ COMMANDS = {
     "demo": LazyCommand("spdq_cli.commands.demo:demo", "Train, index and search emoji; write a report."),
     "dataset": LazyCommand("spdq_cli.commands.dataset:dataset", "Import, show and split data sets."),
     "train": LazyCommand("spdq_cli.commands.train:train", "Train a model on a data set."),
+    "quantize": LazyCommand(
+        "spdq_cli.commands.quantize:quantize", "Learn codebooks from what will be searched."
+    ),
     "encode": LazyCommand("spdq_cli.commands.encode:encode", "Turn images or texts into codes."),
     "index": LazyCommand("spdq_cli.commands.index:index", "Build, change, check and export an index."),
     "search": LazyCommand("spdq_cli.commands.search:search", "Search an index by text or image."),

@@ -80,12 +80,7 @@ def model_source(model: Model, source: Path, modality: str | None, rows: str | N
     except NotCodesError:
         modality = modality or "image"
         dataset = load_dataset(model, source, modality)
-        if rows in ("database", "train"):
-            if dataset.split is None:
-                raise DataError(f"{source} has no split: use --rows all") from None
-            chosen = getattr(dataset.split, rows)
-        else:
-            chosen = np.arange(len(dataset))
+        chosen = chosen_rows(dataset, source, rows)
         return DatasetSource(model, dataset, modality, chosen, _file_facts(source) | {"rows": rows})
     if modality or rows:
         raise UsageError(f"{source} holds codes ({codes.modality}): --modality and --rows are for data sets")
@@ -97,6 +92,16 @@ def model_source(model: Model, source: Path, modality: str | None, rows: str | N
                 "Encode it again or pass the right --model"
             )
     return ArraySource(codes=codes.codes, ids=codes.ids, facts=_file_facts(source))
+
+
+def chosen_rows(dataset: Dataset, source: Path, rows: str | None) -> NDArray[np.int64]:
+    """The rows of a data set that ``--rows`` names, None = all. Raises DataError where it has no split."""
+    if rows not in ("database", "train"):
+        return np.arange(len(dataset))
+    if dataset.split is None:
+        raise DataError(f"{source} has no split: use --rows all")
+    chosen: NDArray[np.int64] = getattr(dataset.split, rows)
+    return chosen
 
 
 def array_source(source: Path, ids: Path | None, numbered: bool = True) -> ArraySource:

@@ -97,8 +97,11 @@ class Model(ABC):
         return vectors
 
     @abstractmethod
-    def with_codebooks(self, codebooks: Codebooks) -> Self:
-        """The same network with other codebooks, whose bits become the model's."""
+    def with_codebooks(self, codebooks: Codebooks, learned_from: str | None = None) -> Self:
+        """The same network with other codebooks, whose bits become the model's.
+
+        ``learned_from`` says in the model's ``training`` what they were learned from, None = the training rows.
+        """
 
     @abstractmethod
     def to_parts(self) -> ModelParts:

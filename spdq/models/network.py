@@ -113,11 +113,12 @@ class NetworkModel(Model, Generic[C, N]):
         """What the model card says beside where the model comes from."""
         return {}
 
-    def with_codebooks(self, codebooks: Codebooks) -> Self:
+    def with_codebooks(self, codebooks: Codebooks, learned_from: str | None = None) -> Self:
         other = copy.copy(self)
-        other.config = replace(
-            self.config, bits=codebooks.bits, training={**self.training, "bits": codebooks.bits}
-        )
+        training = {**self.training, "bits": codebooks.bits, "codebooks": learned_from}
+        if learned_from is None:
+            del training["codebooks"]
+        other.config = replace(self.config, bits=codebooks.bits, training=training)
         other.codebooks = codebooks
         vars(other).pop("fingerprint", None)  # It was kept for the old ones.
         return other

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from spdq.data.dataset import Dataset
     from spdq.models.model import Model
     from spdq.training.loop import Progress
     from spdq.training.recipes import AnyRecipe
     from spdq.training.task import Task
 
-__all__ = ["SYSTEMS", "train", "with_bits"]
+__all__ = ["SYSTEMS", "quantized_for", "train", "with_bits"]
 
 M = TypeVar("M", bound="Model")
 
@@ -65,6 +68,35 @@ def with_bits(model: M, dataset: Dataset, bits: int) -> M:
     from spdq.training.run import recoded
 
     made: M = recoded(_task(model.config.model_type), model, dataset, bits)
+    return made
+
+
+def quantized_for(model: M, vectors: NDArray[np.float32], bits: int | None = None, seed: int = 0) -> M:
+    """The same network with codebooks that are learned from what will be searched.
+
+    Codebooks from training code best what was trained on. An index whose items are mostly new keeps more of their
+    order with codebooks of its own; codes and indexes that were made with the others do not go with them.
+
+    Parameters
+    ----------
+    vectors
+        (n, dim) float32 of the items, as ``Model.embed_image``, ``embed_text`` and ``embed_unit`` give them; of more
+        than 20,000 a random 20,000 are learned from.
+    bits
+        Code length, 16, 32, 64 or 128; None keeps the model's.
+    seed
+        Of the codebooks.
+
+    Raises
+    ------
+    UsageError
+        Other bits, a negative seed.
+    DataError
+        No vectors, of another width than the model's, or not finite.
+    """
+    from spdq.training.run import requantized
+
+    made: M = requantized(model, vectors, bits, seed)
     return made
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from spdq.data.dataset import Dataset
-from spdq.errors import IncompatibleError, UsageError
+from spdq.errors import DataError, IncompatibleError, UsageError
+from spdq.models.model import Model
+from spdq.quantizers.codebooks import Floats, checked_vectors
 from spdq.training.loop import Loop, Progress
 from spdq.training.provenance import run_identity, training_digest
 from spdq.training.recipes import AnyRecipe, chosen_recipe
 from spdq.training.task import M, Task
+from spdq.training.vectors import OWN_ALONG, additive_codebooks
+
+Q = TypeVar("Q", bound=Model)
 
 BITS = (16, 32, 64, 128)
 
@@ -65,8 +71,7 @@ def train_task(
     """
     settings = chosen_recipe(task.recipes, recipe)
     check_bits(bits)
-    if seed < 0:
-        raise UsageError(f"seed must be 0 or more, got {seed}")
+    check_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         learning = task(dataset, settings, seed, bits)
@@ -88,6 +93,26 @@ def recoded(task: type[Task[M]], model: M, dataset: Dataset, bits: int) -> M:
             f"the model was trained on other rows than data set {dataset.name} has: fit codebooks on the same ones"
         )
     return model.with_codebooks(task.codebooks(model, dataset, bits))
+
+
+def requantized(model: Q, vectors: Floats, bits: int | None, seed: int) -> Q:
+    """A trained model with codebooks learned from vectors (n, dim): ``spdq.training.quantized_for``."""
+    length = model.codebooks.bits if bits is None else bits
+    check_bits(length)
+    check_seed(seed)
+    vectors = checked_vectors(vectors, "vectors")
+    if not len(vectors):
+        raise DataError("there are no vectors to learn codebooks from")
+    if vectors.shape[1] != model.codebooks.dim:
+        raise DataError(f"vectors have {vectors.shape[1]} columns, those of the model {model.codebooks.dim}")
+    codebooks = additive_codebooks(vectors, length, OWN_ALONG, seed)
+    return model.with_codebooks(codebooks, f"{len(vectors)} items, seed {seed}")
+
+
+def check_seed(seed: int) -> None:
+    """UsageError for a negative seed."""
+    if seed < 0:
+        raise UsageError(f"seed must be 0 or more, got {seed}")
 
 
 def check_bits(bits: int) -> None:

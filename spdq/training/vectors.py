@@ -12,6 +12,9 @@ from spdq.quantizers.codebooks import Codebooks
 Floats = NDArray[np.float32]
 
 MAX_FIT_ROWS = 20_000
+OWN_ALONG = 2.0
+"""How often the error along a vector counts in codebooks of what is searched (``AdditiveQuantizer``): all of it is
+coded alike, so it needs less than with codebooks from training, which know some of it by heart."""
 
 
 def additive_codebooks(vectors: Floats, bits: int, along: float, seed: int) -> Codebooks:

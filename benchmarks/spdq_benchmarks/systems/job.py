@@ -16,7 +16,7 @@ from spdq import __version__
 from spdq.data.dataset import Dataset
 from spdq.errors import DataError
 from spdq.models.directory import canonical_json
-from spdq.training.vectors import additive_codebooks
+from spdq.training.vectors import OWN_ALONG, additive_codebooks
 from spdq_benchmarks.content import NOT_DECISIVE, code_digest, dataset_digest, package_versions
 from spdq_benchmarks.evaluation import distances_to_codes, vector_distances
 from spdq_benchmarks.record_files import RECORDS, Record, RecordFormat, file_name
@@ -25,7 +25,7 @@ from spdq_benchmarks.retrieval.contestant import stopwatch
 from spdq_benchmarks.speed.machine import machine_facts
 from spdq_benchmarks.systems.studies import STUDIES
 from spdq_benchmarks.systems.trainings import TRAININGS
-from spdq_benchmarks.systems.vectors import ALONG, Vectors, checked_split
+from spdq_benchmarks.systems.vectors import Vectors, checked_split
 
 FORMAT = RecordFormat(
     "spdq-systems-record",
@@ -119,7 +119,7 @@ def _codings(job: Job, vectors: Vectors, direction: str) -> Iterator[tuple[str, 
     for bits in job.bits:
         for coding, codebooks in (
             (CODES, vectors.codebooks(bits)),
-            (OWN_CODES, additive_codebooks(items, bits, ALONG, job.seed)),
+            (OWN_CODES, additive_codebooks(items, bits, OWN_ALONG, job.seed)),
         ):
             yield coding, bits, distances_to_codes(codebooks, queries, codebooks.encode(items))
 
