@@ -92,14 +92,20 @@ def row_adagrad(weights, gradients, rate):
     return weights
 
 
-def judged(vectors, given, weights, far, lead, near):
+def judged(vectors, given, weights, far, lead, near, apart):
     """The rule against noise, one item after the other, in float64."""
     vectors, weights = vectors.astype(np.float64), weights.astype(np.float64)
+    n = len(vectors)
+    cosines = [vectors[i] @ vectors[j] for i in range(n) for j in range(i)]
+    strange = np.mean(cosines) + apart * np.std(cosines)
     weights = np.array([w / np.linalg.norm(w) for w in weights])
     classes = []
     for i, (vector, own) in enumerate(zip(vectors, given, strict=True)):
         mates = [vectors[j] for j in range(len(vectors)) if j != i and given[j] == own]
         others = [c for c in range(len(weights)) if c != own]
+        if len(mates) == 1 and vector @ mates[0] < strange:
+            classes.append(-1)
+            continue
         if len(mates) < 2 or not others:
             classes.append(own)
             continue

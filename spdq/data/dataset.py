@@ -167,6 +167,28 @@ class Dataset:
             self, labels=np.ascontiguousarray(self.labels[:, columns]), label_names=names
         )
 
+    def with_classes_of(self, prefix: str) -> Dataset:
+        """The same items, whose classes are their labels that start with ``prefix``; the prefix joins the name.
+
+        An item without such a label is of no class.
+
+        Raises
+        ------
+        DataError
+            No label name starts so, or an item has several such labels.
+        """
+        selected = self.select_labels(prefix)
+        labels = np.asarray(selected.labels)
+        several = np.flatnonzero(labels.sum(axis=1) > 1)
+        if len(several):
+            row = several[0]
+            names = ", ".join(selected.label_names[c] for c in np.flatnonzero(labels[row]))
+            raise DataError(f"{self.name}: a class is one label, item {self.ids[row]} has several: {names}")
+        classes = np.where(labels.any(axis=1), labels.argmax(axis=1), -1).astype(np.int64)
+        return dataclasses.replace(
+            self, name=f"{self.name}-{prefix.rstrip(':')}".rstrip("-"), classes=classes
+        )
+
     def with_split(self, split: Split | None) -> Dataset:
         """The same items with another split."""
         return dataclasses.replace(self, split=split)

@@ -13,7 +13,9 @@ Floats = NDArray[np.float32]
 NONE = -1
 """The class of an item that is left out for the time being."""
 MATES = 2
-"""Other items that a class needs for one of its items to be judged."""
+"""Other items that a class needs for one of its items to be judged by itself."""
+COMPARED = 2_000
+"""Items, or somewhat more, whose cosines say how near any two are."""
 _SCORES = 1 << 24
 """Cosines that are held at once."""
 
@@ -25,13 +27,15 @@ class NoiseRule:
     The given class is judged by the lower of the cosines with its weight and with the mean of its other items: the
     weight has learned from the item itself. The item leaves where that is below ``far`` and the weight of another
     class is nearer by more than ``lead``: for the nearest one where that is ``near`` or more, else it counts for none.
-    Each time the given class is judged anew, so an item may return. An item with fewer than two others in its class
-    stays: of two that differ nobody knows which one is wrong.
+    Of two items that make a class nobody knows which one is wrong: neither counts where their cosine is less than
+    ``apart`` standard deviations above the mean of any two items'. Each time the given class is judged anew, so an item
+    may return. An item that is alone in its class stays.
     """
 
     far: float
     lead: float
     near: float
+    apart: float
 
     def judge(self, vectors: Floats, given: Rows, weights: Floats) -> Rows:
         """Classes (r,) for which items count, -1 = none.
@@ -43,8 +47,9 @@ class NoiseRule:
         weights : (c, d) float32, c >= 1.
         """
         directions = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
-        own, mates = _own(vectors, given, directions)
+        own, by_mates, mates = _own(vectors, given, directions)
         classes = given.copy()
+        classes[(mates == 1) & (by_mates < self._strange(vectors))] = NONE
         (suspects,) = np.nonzero((mates >= MATES) & (own < self.far))
         step = max(1, _SCORES // len(weights))
         for start in range(0, len(suspects), step):
@@ -56,6 +61,12 @@ class NoiseRule:
             leaves = best - own[rows] > self.lead
             classes[rows[leaves]] = np.where(best >= self.near, nearest, NONE)[leaves]
         return classes
+
+    def _strange(self, vectors: Floats) -> float:
+        """The cosine below which two items are strangers to each other."""
+        some = vectors[:: max(1, len(vectors) // COMPARED)]
+        cosines = (some @ some.T)[np.triu_indices(len(some), 1)]
+        return float(cosines.mean() + self.apart * cosines.std()) if len(cosines) else -np.inf
 
 
 class ClassItems:
@@ -94,8 +105,8 @@ class ClassItems:
         return np.asarray(self._order[self._starts[classes] + within], np.int64)
 
 
-def _own(vectors: Floats, given: Rows, directions: Floats) -> tuple[Floats, Rows]:
-    """How near each item's given class is, and how many other items that has, (r,) each."""
+def _own(vectors: Floats, given: Rows, directions: Floats) -> tuple[Floats, Floats, Rows]:
+    """How near the given class is, how near its other items are, and how many these are, (r,) for each item."""
     order = np.argsort(given, kind="stable")
     starts = np.flatnonzero(np.diff(given[order], prepend=-1))
     sums = np.zeros_like(directions)
@@ -104,4 +115,4 @@ def _own(vectors: Floats, given: Rows, directions: Floats) -> tuple[Floats, Rows
     others = sums[given] - vectors
     others /= np.maximum(np.linalg.norm(others, axis=1, keepdims=True), 1e-12)
     by_mates = (vectors * others).sum(axis=1)
-    return np.minimum((vectors * directions[given]).sum(axis=1), by_mates), mates
+    return np.minimum((vectors * directions[given]).sum(axis=1), by_mates), by_mates, mates

@@ -71,17 +71,18 @@ class MixerRecipe:
     single_line: float = 0.1
     judge_from: float = 1.0
     """Share of the steps after which classes are judged; 1 trusts all."""
-    judge_every: int = 50
+    judge_every: int = 25
     far: float = 0.5
     lead: float = 0.1
     near: float = 0.5
+    apart: float = 1.5
     """See ``NoiseRule``."""
     along: float = 4.0
     """How often the error along a vector counts when it is coded."""
 
 
 RECIPES = {
-    "default": MixerRecipe(name="default", parts=6, class_power=0.5, judge_from=0.5),
+    "default": MixerRecipe(name="default", parts=6, class_power=0.5, judge_from=0.15),
     "paper": MixerRecipe(name="paper", concepts=4),
 }
 
@@ -193,7 +194,7 @@ class MixerTask(Task[MixerModel]):
         documents = self.items.documents(self.network, self.train)
         self.network.train()
         vectors = functional.normalize(torch.from_numpy(queries + documents), dim=1).numpy()
-        rule = NoiseRule(recipe.far, recipe.lead, recipe.near)
+        rule = NoiseRule(recipe.far, recipe.lead, recipe.near, recipe.apart)
         self.samples.count_for(rule.judge(vectors, self.samples.given, self.head.weights.detach().numpy()))
 
     def validate(self) -> dict[str, float]:

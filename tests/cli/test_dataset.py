@@ -106,6 +106,18 @@ def test_split_keeps_all_else(spdq, world, tmp_path):
     assert list(again.split.query) == list(world.dataset.split.query)
 
 
+def test_classes_of_labels(spdq, world, tmp_path):
+    prefix = world.dataset.label_names[0].partition(":")[0] + ":"
+    done = spdq("dataset", "classes", world.data, tmp_path / "c.h5", "--labels", prefix)
+    assert done.code == 0, done.err
+    made, expected = Dataset.load(tmp_path / "c.h5"), world.dataset.with_classes_of(prefix)
+    np.testing.assert_array_equal(made.classes, expected.classes)
+    assert made.name == expected.name
+    assert (made.texts, list(made.split.query)) == (expected.texts, list(expected.split.query))
+    done = spdq("dataset", "classes", world.data, tmp_path / "c.h5", "--labels", "odd:")
+    assert (done.code, "no label starts with 'odd:'" in done.err) == (4, True)
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [

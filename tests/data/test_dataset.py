@@ -164,6 +164,22 @@ def test_select_labels_keeps_columns_and_names():
     assert dataset().select_labels("").label_names == dataset().label_names
 
 
+def test_classes_of_labels():
+    made = dataset().with_classes_of("group:")
+    assert made.name == "tiny-group"
+    np.testing.assert_array_equal(made.classes, [0, 1, -1, -1])
+    assert made.label_names == dataset().label_names
+    assert dataset().with_classes_of("").name == "tiny"
+
+
+def test_a_class_is_one_label():
+    labels = np.array([[1, 0, 1], [1, 1, 0], [0, 0, 1], [0, 0, 0]], np.uint8)
+    with pytest.raises(DataError, match="tiny: a class is one label, item 1 has several: group:a, group:b"):
+        dataset(labels=labels).with_classes_of("group:")
+    with pytest.raises(DataError, match="no label starts with 'topic:'"):
+        dataset().with_classes_of("topic:")
+
+
 def test_select_labels_names_what_is_there():
     with pytest.raises(DataError, match="no label starts with 'topic:'; there are group:, subgroup:"):
         dataset().select_labels("topic:")

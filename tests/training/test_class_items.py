@@ -7,7 +7,7 @@ import pytest
 from spdq.training import class_items
 from spdq.training.class_items import ClassItems, NoiseRule
 
-RULE = NoiseRule(far=0.5, lead=0.1, near=0.6)
+RULE = NoiseRule(far=0.5, lead=0.1, near=0.6, apart=0.5)
 
 
 def units(n, width, seed):
@@ -20,20 +20,29 @@ def units(n, width, seed):
 def test_the_rule_equals_the_twin(monkeypatch, seed, at_once):
     monkeypatch.setattr(class_items, "_SCORES", at_once)
     vectors, weights = units(60, 4, seed), 3 * units(9, 4, seed + 50)
-    given = np.random.default_rng(seed).integers(0, 9, 60)
+    given = np.concatenate([np.random.default_rng(seed).integers(0, 5, 52), np.repeat([5, 6, 7, 8], 2)])
     found = RULE.judge(vectors, given, weights)
-    np.testing.assert_array_equal(found, oracle.judged(vectors, given, weights, 0.5, 0.1, 0.6))
+    np.testing.assert_array_equal(found, oracle.judged(vectors, given, weights, 0.5, 0.1, 0.6, 0.5))
     assert {-1} < set(found.tolist())
     assert (found != given).sum() > (found == -1).sum() > 0
+    assert (found[52:] == -1).any()
 
 
 def test_by_hand():
-    """Two classes at right angles; items 2 and 5 look like the other one, 6 like neither, 7 and 8 are but two."""
+    """Two classes at right angles; items 2 and 5 look like the other one, 6 like neither; 7 and 8 are two strangers."""
     axes = np.eye(4, dtype=np.float32)
     vectors = axes[[0, 0, 1, 1, 1, 0, 2, 0, 3]]
     given = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2])
     weights = np.array([axes[0], axes[1], axes[3]])
-    np.testing.assert_array_equal(RULE.judge(vectors, given, weights), [0, 0, 1, 1, 1, 0, 1, 2, 2])
+    np.testing.assert_array_equal(RULE.judge(vectors, given, weights), [0, 0, 1, 1, 1, 0, 1, -1, -1])
+
+
+def test_two_that_are_near_each_other_stay_and_so_does_one_alone():
+    axes = np.eye(4, dtype=np.float32)
+    given = np.array([0, 0, 1, 1, 2])
+    vectors = axes[[0, 0, 1, 2, 3]]
+    np.testing.assert_array_equal(RULE.judge(vectors, given, axes[:3]), [0, 0, -1, -1, 2])
+    np.testing.assert_array_equal(RULE.judge(axes[:1], given[:1], axes[:1]), [0])
 
 
 def test_an_item_near_no_class_enough_counts_for_none():

@@ -1,4 +1,4 @@
-"""``spdq dataset``: import, info and split."""
+"""``spdq dataset``: import, info, split and classes."""
 
 from __future__ import annotations
 
@@ -32,6 +32,27 @@ def info(file: Path, as_json: bool) -> None:
     from spdq.data.dataset import Dataset
 
     print_facts(Dataset.load(file).describe(), as_json)
+
+
+@dataset.command()
+@click.argument("source", metavar="IN.h5", type=PATH)
+@out_argument
+@click.option(
+    "--labels",
+    metavar="PREFIX",
+    required=True,
+    help="Of the labels that become classes, one an item at most.",
+)
+@json_option
+def classes(source: Path, out: Path, labels: str, as_json: bool) -> None:
+    """Write the items with other classes: their labels whose name starts with PREFIX."""
+    from spdq.data.dataset import Dataset
+    from spdq_cli.inputs import check_output
+
+    check_output(out)
+    made = Dataset.load(source).with_classes_of(labels)
+    made.save(out)
+    print_facts({"file": str(out), **made.describe()}, as_json)
 
 
 @dataset.command()
