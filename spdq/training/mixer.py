@@ -71,7 +71,8 @@ class MixerRecipe:
     single_line: float = 0.1
     judge_from: float = 1.0
     """Share of the steps after which classes are judged; 1 trusts all."""
-    judge_every: int = 25
+    judge_every: float = 1.0
+    """Passes over the items from one judgement to the next: each looks at all of them."""
     far: float = 0.5
     lead: float = 0.1
     near: float = 0.5
@@ -122,6 +123,7 @@ class MixerTask(Task[MixerModel]):
             dropout=recipe.dropout,
         )
         self.steps = steps_for(recipe, len(self.train))
+        self.judge_steps = max(1, round(recipe.judge_every * len(self.train) / recipe.batch))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -146,7 +148,7 @@ class MixerTask(Task[MixerModel]):
 
     def terms(self, step: int, random: np.random.Generator) -> dict[str, Tensor]:
         recipe = self.recipe
-        if step >= recipe.judge_from * self.steps and step % recipe.judge_every == 0:
+        if step >= recipe.judge_from * self.steps and step % self.judge_steps == 0:
             self._judge()
         drawn = self.samples.draw(recipe.batch, random)
         own = self.samples.classes[drawn]

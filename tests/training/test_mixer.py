@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_model(dataset, recipe):
 def test_an_interrupted_run_goes_on_to_the_same_model(dataset, tmp_path, judge_from):
     """Class weights, their optimizer and the classes as judged are taken up."""
     noisy = replace(dataset, classes=np.where(np.arange(80) % 9 == 0, 3, dataset.classes))
-    recipe = replace(QUICK["default"], judge_from=judge_from, judge_every=10, sampled=20, far=0.9)
+    recipe = replace(QUICK["default"], judge_from=judge_from, judge_every=10.0, sampled=20, far=0.9)
     whole = train_task(MixerTask, noisy, 16, recipe, 0, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train_task(MixerTask, noisy, 16, recipe, 0, tmp_path, progress=Interrupt(55))
@@ -127,7 +127,7 @@ def test_items_given_a_wrong_class_leave_it(dataset):
         classes=given,
         split=Split(np.array([199]), np.arange(199), np.arange(198), "matched", 0),
     )
-    recipe = replace(QUICK["default"], judge_from=0.5, judge_every=10, min_steps=200, max_steps=200)
+    recipe = replace(QUICK["default"], judge_from=0.5, judge_every=8.0, min_steps=200, max_steps=200)
     task = MixerTask(noisy, recipe, 0, 16)
     optimizers = task.optimizers()
     for step in range(111):
@@ -141,6 +141,18 @@ def test_items_given_a_wrong_class_leave_it(dataset):
     classes = task.samples.classes
     assert (classes[wrong[:199]] != given[:199][wrong[:199]]).mean() > 0.8
     assert (classes[~wrong[:199]] == given[:199][~wrong[:199]]).mean() > 0.95
+
+
+@pytest.mark.parametrize(("passes", "steps"), [(1.0, 2), (8.0, 13), (0.0, 1)])
+def test_classes_are_judged_once_in_so_many_passes(dataset, monkeypatch, passes, steps):
+    recipe = replace(QUICK["default"], batch=40, judge_from=0.0, judge_every=passes)
+    task = MixerTask(replace(dataset), recipe, 0, 16)
+    assert (len(task.train), task.judge_steps) == (64, steps)
+    judged = []
+    monkeypatch.setattr(task, "_judge", lambda: judged.append(True))
+    for step in range(2 * steps):
+        task.terms(step, np.random.default_rng(step))
+    assert len(judged) == 2
 
 
 @pytest.mark.parametrize("text", ["features", "wide"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spdq_cli.commands.bench_retrieval import retrieval
+from spdq_cli.commands.bench_scale import scale
 from spdq_cli.commands.bench_systems import systems
 from spdq_cli.errors import note
 from spdq_cli.output import json_option, print_json
@@ -29,6 +30,7 @@ def bench() -> None:
 
 bench.add_command(retrieval)
 bench.add_command(systems)
+bench.add_command(scale)
 
 
 @bench.command(short_help="Race our searches against those of other libraries.")
