@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
@@ -7,7 +8,7 @@ import made_sets
 import numpy as np
 import pytest
 
-from spdq.data import Dataset
+from spdq.data import Dataset, QueryItems
 
 
 def facts(text):
@@ -96,6 +97,15 @@ def test_a_development_split_has_no_query_of_the_file(spdq, world, tmp_path):
     kept = np.setdiff1d(np.arange(len(whole)), whole.split.query)
     assert made.ids.tolist() == whole.ids[kept].tolist()
     np.testing.assert_array_equal(made.image_features, whole.image_features[kept])
+
+
+def test_a_click_log_is_not_lost(spdq, world, tmp_path):
+    clicks = QueryItems.from_mapping({"red bar": {0: 2, 3: 1}})
+    dataclasses.replace(world.dataset, clicks=clicks).save(tmp_path / "log.h5")
+    options = ("--kind", "seen", "--development", "5")
+    done = spdq("dataset", "split", tmp_path / "log.h5", tmp_path / "s.h5", *options)
+    assert (done.code, "holds a click log, which another split would lose" in done.err) == (4, True)
+    assert not (tmp_path / "s.h5").exists()
 
 
 def test_split_keeps_all_else(spdq, world, tmp_path):

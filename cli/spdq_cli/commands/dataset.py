@@ -109,6 +109,11 @@ def split(
         if query_all:
             query: Any = range(len(items))
         elif development is not None:
+            if items.clicks is not None:
+                raise DataError(
+                    f"{source} holds a click log, which another split would lose: "
+                    "import it again with another --seed to hold other queries out"
+                )
             if items.split is not None:
                 made = items.take(np.setdiff1d(np.arange(len(items)), items.split.query))
             query = random_query_rows(len(made), development, seed)
