@@ -155,5 +155,6 @@ def full_dataset():
         classes=rng.integers(-1, 5, 40),
         clicks=QueryItems.from_mapping({f"query {row}": {row: row + 1, 39: 1} for row in range(30)}),
         grades=QueryItems.from_mapping({"held out é": {3: 3, 8: 2}, "held": {0: 1}}),
+        attributes={"year": (None, *range(1, 40))},
         split=make_split(40, [1, 2, 3], "unseen", 0),
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spdq.data.attributes import column_kind
 from spdq.data.codes import Codes, NotCodesError
 from spdq.data.dataset import Dataset
 from spdq.errors import DataError, IncompatibleError, NotFoundError, UsageError
@@ -33,7 +34,7 @@ TRAINING_ITEMS = 100_000
 
 
 class DatasetSource:
-    """Rows of a data set, embedded by a model; its labels become the attribute ``labels``."""
+    """Rows of a data set, embedded by a model, with its attributes; its labels become one more, ``labels``."""
 
     def __init__(
         self, model: Model, dataset: Dataset, modality: str, rows: NDArray[np.int64], facts: dict[str, Any]
@@ -47,7 +48,14 @@ class DatasetSource:
         self.batch_items = CHUNK * 16
         self.ids = dataset.ids[rows]
         self.id_kind = "int" if self.ids.dtype.kind == "i" else "str"
-        self.attributes = {LABELS: _label_names(dataset, rows)} if dataset.label_names else {}
+        self.attributes: dict[str, list[Any]] = (
+            {LABELS: _label_names(dataset, rows)} if dataset.label_names else {}
+        )
+        for name, column in dataset.attributes.items():
+            self.attributes[name] = [column[row] for row in rows]
+        self.types = {name: column_kind(name, column) for name, column in dataset.attributes.items()}
+        if dataset.label_names:
+            self.types[LABELS] = "set"
 
     def facts(self) -> dict[str, Any]:
         return {**self._facts, "modality": self._modality, "items": self.n_items}
@@ -189,17 +197,18 @@ def with_attributes(
     """A source with the attributes of a file. ``known`` are the attributes of the index, None for a new one.
 
     ``choices`` are what else decides what is built: a build goes on only with the same.
-    Of a new index the attributes are those of source and file; to an index that has no ``labels`` none are added.
+    Of a new index the attributes are those of source and file, the file's where both have one; of those of a data set
+    an index takes what it has.
     Raises DataError, NotFoundError.
     """
     id_kind = source.id_kind
     read = None if file is None else AttributeFile(file, id_kind, known)
     facts = {**(choices or {}), "attributes": None if file is None else _file_facts(file)}
-    own = {LABELS: "set"} if isinstance(source, DatasetSource) and source.attributes else {}
+    own = source.types if isinstance(source, DatasetSource) else {}
     if known is None:
         return Complete(source, own | (read.types if read else {}), read, id_kind, facts)
-    if isinstance(source, DatasetSource) and LABELS not in known:
-        source.attributes = {}
+    if isinstance(source, DatasetSource):
+        source.attributes = {name: column for name, column in source.attributes.items() if name in known}
     return Complete(source, known, read, id_kind, facts)
 
 

@@ -55,7 +55,6 @@ class Layout:
     groups : path of each group -> the names it may hold.
     attributes : path of a group -> its attributes that are read and go into the manifest.
     or_data_set : groups that may be a data set instead.
-    reserved : left alone: later releases fill them without a new format version.
     """
 
     format: str
@@ -66,7 +65,6 @@ class Layout:
     groups: Mapping[str, Sequence[str]]
     attributes: Mapping[str, Sequence[str]]
     or_data_set: Sequence[str] = ()
-    reserved: Sequence[str] = ()
 
 
 class Refused(Exception):
@@ -163,8 +161,6 @@ def _walk(
         if name not in allowed:
             message = f"{path}:{child} is not part of the {layout.title}, version {layout.version}"
             raise Refused("DataError", message)
-        if child in layout.reserved:
-            continue
         node_class = group.get(name, getclass=True)
         is_group = child in layout.groups
         if node_class is h5py.Dataset and (not is_group or child in layout.or_data_set):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from spdq.data.attributes import Attributes, check_attributes, column_kind
 from spdq.data.dataset_checks import (
     MAX_CLICKS,
     MAX_GRADE,
@@ -58,6 +59,8 @@ class Dataset:
     clicks : how often an item was clicked for a query; to learn from.
     grades : how good an item is for a query that ``clicks`` lacks: 3 excellent, 2 good, 1 fair. What is not
         named is bad. What held-out queries should find.
+    attributes : columns of n values to filter by, of one kind each: whole numbers, numbers, texts or tuples of texts;
+        None is "not known".
     split : query, train and database rows.
     root : the folder ``image_paths`` start from; after ``load`` the folder of the file. Not stored.
 
@@ -82,6 +85,7 @@ class Dataset:
     classes: npt.NDArray[np.int64] | None = None
     clicks: QueryItems | None = None
     grades: QueryItems | None = None
+    attributes: Attributes = dataclasses.field(default_factory=dict)
     split: Split | None = None
     root: Path | None = None
 
@@ -113,6 +117,7 @@ class Dataset:
         if self.classes is not None:
             check_classes(self.classes, n)
         _check_queries(self.clicks, self.grades, n)
+        check_attributes(self.attributes, n)
         if self.split is not None:
             for part in ("query", "train", "database"):
                 check_row_range(f"split {part}", getattr(self.split, part), n)
@@ -216,6 +221,9 @@ class Dataset:
         for name in ("texts", "image_paths"):
             if (part := getattr(self, name)) is not None:
                 parts[name] = tuple(part[row] for row in chosen)
+        parts["attributes"] = {
+            name: tuple(column[row] for row in chosen) for name, column in self.attributes.items()
+        }
         return dataclasses.replace(self, **parts)
 
     def image_path(self, row: int) -> Path:
@@ -260,6 +268,7 @@ class Dataset:
             if self.clicks is None
             else {**_describe_queries(self.clicks), "clicks": int(self.clicks.value.sum())},
             "grades": None if self.grades is None else _describe_queries(self.grades),
+            "attributes": {name: column_kind(name, column) for name, column in self.attributes.items()},
             "split": None
             if split is None
             else {

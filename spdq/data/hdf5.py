@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spdq.data import checker, container
+from spdq.data.attributes import Value, from_text, to_text
 from spdq.data.container import fixed_strings, read_array, read_attribute, read_ids, read_strings, stored_ids
 from spdq.data.dataset import Dataset
 from spdq.data.query_items import QueryItems
@@ -45,6 +46,7 @@ LAYOUT = checker.Layout(
         "/grades": ("query", "item", "grade", "queries"),
         "/grades/queries": ("utf8", "offsets"),
         "/split": ("query", "train", "database"),
+        "/attributes": ("names", "utf8", "offsets"),
     },
     attributes={
         "/": ("format", "version", "name"),
@@ -53,7 +55,6 @@ LAYOUT = checker.Layout(
         "/split": ("kind", "seed"),
     },
     or_data_set=("/text/features",),
-    reserved=("/attributes",),
 )
 _CSR_PARTS = LAYOUT.groups["/text/features"]
 _SPLIT_PARTS = LAYOUT.groups["/split"]
@@ -107,6 +108,9 @@ def _arrays(dataset: Dataset, folder: Path) -> dict[str, npt.NDArray[Any]]:
         if found is not None:
             arrays |= {f"/{name}/query": found.query, f"/{name}/item": found.item}
             arrays |= {f"/{name}/{value}": found.value, **_stored_texts(f"/{name}/queries", found.queries)}
+    if dataset.attributes:
+        arrays["/attributes/names"] = fixed_strings(tuple(dataset.attributes))
+        arrays |= _stored_texts("/attributes", tuple(map(to_text, dataset.attributes.values())))
     if dataset.split is not None:
         arrays |= {f"/split/{part}": getattr(dataset.split, part) for part in _SPLIT_PARTS}
     return {where: array for where, array in arrays.items() if array is not None}
@@ -170,6 +174,7 @@ def _read_parts(file: h5py.File, folder: Path) -> Dataset:
         classes=read_array(file, "/classes"),
         clicks=_read_query_items(file, "clicks"),
         grades=_read_query_items(file, "grades"),
+        attributes=_read_item_attributes(file),
         split=_read_split(file),
         root=folder,
     )
@@ -223,6 +228,17 @@ def _read_query_items(file: h5py.File, name: str) -> QueryItems | None:
         return QueryItems(queries, *columns)
     except DataError as error:
         raise DataError(f"/{name}: {error}") from None
+
+
+def _read_item_attributes(file: h5py.File) -> dict[str, tuple[Value, ...]]:
+    names, columns = read_strings(file, "/attributes/names"), _read_texts(file, "/attributes")
+    if names is None and columns is None:
+        return {}
+    if names is None or columns is None or len(names) != len(columns):
+        raise DataError("/attributes needs names, and utf8 and offsets of as many columns")
+    return {
+        name: from_text(column, f"/attributes {name}") for name, column in zip(names, columns, strict=True)
+    }
 
 
 def _read_split(file: h5py.File) -> Split | None:

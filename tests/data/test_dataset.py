@@ -29,6 +29,7 @@ def dataset(**changes):
         "classes": np.array([5, 0, -1, 5]),
         "clicks": QueryItems.from_mapping({"cat": {0: 2, 3: 1}, "dog": {1: 7}}),
         "grades": QueryItems.from_mapping({"bird": {2: 3, 0: 1}}),
+        "attributes": {"year": (1, 2, None, 4)},
         "split": make_split(N, [1], "seen", 0),
     }
     return Dataset(**(parts | changes))
@@ -203,6 +204,7 @@ def test_take_keeps_the_parts_of_the_rows():
     assert taken.image_paths == (whole.image_paths[2], whole.image_paths[0])
     assert taken.label_names == whole.label_names
     assert taken.vocabulary == whole.vocabulary
+    assert taken.attributes == {"year": (None, 1)}
 
 
 @pytest.mark.parametrize(
@@ -269,6 +271,7 @@ def test_describe_is_json_and_counts():
         "classed_items": 3,
         "clicks": {"queries": 2, "pairs": 3, "clicks": 10},
         "grades": {"queries": 1, "pairs": 2},
+        "attributes": {"year": "int"},
         "split": {"kind": "seen", "seed": 0, "query": 1, "train": 3, "database": 3, "queries_trained": False},
     }
 

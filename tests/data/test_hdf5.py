@@ -111,11 +111,18 @@ def test_other_byte_order_and_missing_checksums_are_read(tmp_path):
     assert loaded.ids.dtype.isnative
 
 
-def test_reserved_groups_are_left_alone(tmp_path):
-    small().save(tmp_path / "x.h5")
-    with h5py.File(tmp_path / "x.h5", "r+") as file:
-        file["attributes/price"] = np.ones(3)
-    assert_same(small(), Dataset.load(tmp_path / "x.h5"))
+def test_attributes(tmp_path):
+    given = {
+        "year": (2020, None, -3),
+        "Price_2": (1.5, 2, None),
+        "shop": ("Köln", "", None),
+        "tags": (("a", "b c"), (), None),
+        "nothing": (None, None, None),
+    }
+    small(attributes=given).save(tmp_path / "x.h5")
+    loaded = Dataset.load(tmp_path / "x.h5").attributes
+    assert loaded == given
+    assert list(loaded) == list(given)
 
 
 def test_paths_follow_the_file(tmp_path):
@@ -247,7 +254,21 @@ def nan_at(row):
     return features
 
 
+def one_column(text):
+    """A text in place of the only column of attributes."""
+    return {
+        "attributes/utf8": np.frombuffer(text, np.uint8),
+        "attributes/offsets": np.array([0, len(text)]),
+    }
+
+
 CONTENTS = [
+    ({}, ("attributes/names",), "/attributes needs names, and utf8 and offsets of as many columns"),
+    ({"attributes/names": np.array([b"a", b"b"])}, (), "/attributes needs names"),
+    (one_column(b"[1,2,"), (), "/attributes year: not JSON"),
+    (one_column(b'"abc"'), (), "/attributes year: expected a JSON list, got str"),
+    (one_column(b"[1,2]"), (), "attributes: year: expected a tuple of 40 values"),
+    (one_column(b"[{}" + 39 * b",1" + b"]"), (), "attributes: year row 0: expected a number"),
     ({"image/features": nan_at(17)}, (), r"x\.h5: image_features row 17 has NaN"),
     ({"image/features": np.ones((39, 32), np.float32)}, (), r"expected \(40, d\)"),
     ({"image/features": np.ones((40, 32))}, (), "got .* float64"),

@@ -87,7 +87,7 @@ def build(
 
     \b
     INPUT is one of
-      FILE.h5    a data set, encoded with --model; its labels become the attribute "labels"
+      FILE.h5    a data set, encoded with --model, with its attributes; labels are one, "labels"
       FILE.h5    codes that `spdq encode` wrote with --model
       FILE.npy   vectors (n, D): codebooks are learned on a sample of them, or taken from --codebooks
       FILE.npy   codes (n, M) uint8 of --codebooks
