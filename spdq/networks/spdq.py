@@ -20,6 +20,16 @@ class TowerOutput(NamedTuple):
     """(n, labels) float32: the classifier on [s, r], before the sigmoid or softmax."""
 
 
+class NoLabels(nn.Module):
+    """The classifier of a tower that learned without labels: no logits."""
+
+    out_features = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (n, width) to (n, 0) float32."""
+        return inputs.new_empty(len(inputs), 0)
+
+
 class Tower(nn.Module):
     """One modality: one ReLU layer, then shared and private tanh heads, then one linear classifier on both.
 
@@ -33,7 +43,7 @@ class Tower(nn.Module):
     width
         Size of the input vector.
     labels
-        Number of labels, 1 or more.
+        Number of labels; 0 leaves the classifier out.
     hidden, shared, private
         Units of the hidden layer and of the two heads.
     input_dropout, dropout
@@ -60,9 +70,9 @@ class Tower(nn.Module):
         )
         self.shared = nn.Linear(hidden, shared)
         self.private = nn.Linear(hidden, private)
-        self.classifier = nn.Linear(shared + private, labels)
+        self.classifier = nn.Linear(shared + private, labels) if labels else NoLabels()
         self.direct_shared = nn.Linear(width, shared, bias=False) if direct else None
-        self.direct_logits = nn.Linear(width, labels, bias=False) if direct else None
+        self.direct_logits = nn.Linear(width, labels, bias=False) if direct and labels else None
 
     def forward(self, inputs: Tensor) -> TowerOutput:
         """Map (n, width) float32 inputs to the three branches."""

@@ -40,7 +40,7 @@ def classed_rows(dataset: Dataset) -> tuple[Rows, Rows]:
         raise DataError(
             f"training a Mixer needs /classes, two at least among the training rows: items of one class show or mean "
             f"one thing. Data set {dataset.name} has not; train spdq or gated on it, or give it classes: "
-            "save it as Dataset(..., classes=...). `spdq dataset import emoji --form drawings` makes a set with them"
+            "`spdq dataset classes` makes them of labels, `spdq dataset import emoji --form drawings` a set with them"
         )
     return rows, classes
 

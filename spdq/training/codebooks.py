@@ -68,7 +68,7 @@ def fit_vectors(model: SPDQModel, data: TrainingRows, seed: int) -> Floats:
         views = [data.first_lines(rows), *(data.text_views(rows, recipe, random) for _ in range(TEXT_VIEWS))]
         parts += [model.space.units(image, _embed(model, "text", view)) for view in views]
     vectors = np.concatenate(parts)
-    if len(vectors) < FEW_FIT_ROWS:
+    if len(vectors) < FEW_FIT_ROWS and model.config.label_names:
         vectors = np.concatenate([vectors, _mixed(vectors, len(model.config.label_names), random)])
     if not isinstance(model.space, AlignedSpace):
         view = data.text_views(rows, recipe, random) if data.has_lines else data.text[rows]

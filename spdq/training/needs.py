@@ -9,7 +9,8 @@ from spdq.errors import DataError
 WAYS = {
     "/split": "make one with `spdq dataset split`",
     "/image/features": "import the pictures with `spdq dataset import folder`, which makes features of them",
-    "/labels": "`spdq dataset import folder` takes them from its metadata; or train gated, which needs pairs alone",
+    "/labels": "`spdq dataset import folder` takes them from its metadata; or train with --recipe default, or gated, "
+    "which need pairs alone",
     "/clicks": "make one from a click log with `spdq dataset import clicks`",
     "text": "neither /text/features nor /text/utf8; `spdq dataset import folder` takes texts from its metadata",
 }

@@ -38,7 +38,7 @@ def batch_terms(
 
     Means stand where the paper sums: over items, over the classes present in the batch (else many classes swamp the
     other terms). ``alignment`` None leaves O_q out, as in the first epoch when there is none yet. ``lessons`` are the
-    teacher's, where the recipe has one.
+    teacher's, where the recipe has one. Without labels the contrastive term is all there is.
     """
     image = network.image(data.image[rows])
     views = 2 if data.has_lines else 1
@@ -48,13 +48,13 @@ def batch_terms(
     ]
     labels = data.labels[rows]
     terms = {}
-    if recipe.classification:
+    if recipe.classification and data.label_sets:
         each = [
             label_set_terms(output.logits, labels, data.label_sets, recipe.label_smoothing).sum(dim=0).mean()
             for output in (image, *texts)
         ]
         terms["classification"] = recipe.classification * torch.stack(each).sum()
-    if recipe.distillation:
+    if lessons:
         terms["distillation"] = recipe.distillation * _distillation(network, data, lessons, recipe, random)
     if recipe.mean_embedding:
         pairs = class_pairs(labels)

@@ -1,8 +1,9 @@
-"""The labelled training rows of a data set, and the batches drawn from them."""
+"""The training rows of a data set, and the batches drawn from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from spdq.training.recipes import TrainingRecipe
 class TrainingRows(ItemInputs):
     """Inputs and labels of all items of a data set, and which of them are trained on.
 
-    ``labels`` is (n, c) float32. ``train`` and ``validation`` are rows; the latter may be empty.
+    ``labels`` is (n, c) float32, c = 0 where there are none. ``train`` and ``validation`` are rows; the latter may be
+    empty.
     """
 
     labels: Tensor
@@ -40,14 +42,16 @@ def training_rows(
     Raises
     ------
     DataError
-        The data set has no split, no image features, no text or no labels, or a training label row is all zero in
-        every column.
+        The data set has no split, no image features, no text or, for a recipe that aligns to them, no labels, or there
+        are labels and no training row has one.
     """
     split, labels = dataset.split, dataset.labels
+    if labels is None and not recipe.alignment:
+        labels = np.zeros((len(dataset), 0), np.uint8)
     if split is None or dataset.image_features is None or labels is None:
         parts = (("/split", split), ("/image/features", dataset.image_features), ("/labels", labels))
         raise lacking(dataset, *(name for name, part in parts if part is None), system="SPDQ")
-    if not labels[split.train].any():
+    if labels.shape[1] and not labels[split.train].any():
         raise DataError(f"no training row of data set {dataset.name} has a label: choose other labels")
     train, validation = validation_rows(split.train, seed)
     if items is None:
@@ -69,7 +73,7 @@ def label_sets(names: tuple[str, ...], labels: NDArray[np.uint8], exclusive: boo
     prefixes = [name.partition(":")[0] if ":" in name else "" for name in names]
     starts = [c for c in range(len(names)) if c == 0 or prefixes[c] != prefixes[c - 1]]
     sets = []
-    for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
+    for start, stop in pairwise([*starts, len(names)]):
         one_each = bool((labels[:, start:stop].sum(axis=1) == 1).all())
         sets.append((start, stop, exclusive and one_each and stop - start > 1))
     return tuple(sets)

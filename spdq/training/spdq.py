@@ -33,7 +33,8 @@ FINAL_TURNS = 10
 class SPDQTask(Task[SPDQModel]):
     """The towers, the terms of equation (9) and, once an epoch, the closed-form turn of the alternation.
 
-    It needs image features, labels, and text features or raw texts.
+    It needs image features, and text features or raw texts; and labels, but for the recipe "default", which without
+    them learns from pairs alone.
     """
 
     recipes = RECIPES
@@ -53,7 +54,7 @@ class SPDQTask(Task[SPDQModel]):
             label_sets=data.label_sets,
             direct_text=recipe.direct_text and open_vocabulary,
             instance_weight=recipe.naming_instance_weight if open_vocabulary else recipe.instance_weight,
-            instance_scale=1.0 if open_vocabulary else recipe.instance_scale,
+            instance_scale=recipe.instance_scale if data.label_sets and not open_vocabulary else 1.0,
         )
         self.network = self.untrained_network(
             image_dropout=recipe.input_dropout,
@@ -63,8 +64,8 @@ class SPDQTask(Task[SPDQModel]):
         )
         self.steps = steps_for(recipe, len(data.train))
         self.alignment: Alignment | None = None
-        self.lessons: dict[Modality, Lessons] = make_lessons(data, seed) if recipe.distillation else {}
-        self.label_rows = LabelRows.of(data.labels[data.train].numpy())
+        taught = recipe.distillation and data.label_sets
+        self.lessons: dict[Modality, Lessons] = make_lessons(data, seed) if taught else {}
 
     @property
     def epoch_steps(self) -> int:
@@ -122,10 +123,9 @@ class SPDQTask(Task[SPDQModel]):
         self.network.eval()
         image, _ = branches(self.network.image, self.data.image[self.data.train].numpy())
         text, _ = branches(self.network.text, self.data.text[self.data.train].numpy())
+        label_rows = LabelRows.of(self.data.labels[self.data.train].numpy())
         if self.alignment is None:
             self.alignment = initial_alignment(
-                self.label_rows, self.recipe.shared, self.recipe.align_dim, self.bits // 8, 256, self.seed
+                label_rows, self.recipe.shared, self.recipe.align_dim, self.bits // 8, 256, self.seed
             )
-        self.alignment = update_alignment(
-            self.alignment, image, text, self.label_rows, self.recipe.quantization
-        )
+        self.alignment = update_alignment(self.alignment, image, text, label_rows, self.recipe.quantization)

@@ -100,7 +100,7 @@ TABLE = [
     ("encode {model} {bad}/no-images.h5 {out}/c.h5 --modality unit", 4, "has no /image/features"),
     # Training.
     ("train {bad}/no-split.h5 {out}/m", 4, "training SPDQ needs /split"),
-    ("train {bad}/no-labels.h5 {out}/m", 4, "training SPDQ needs /labels"),
+    ("train {bad}/no-labels.h5 {out}/m --recipe paper", 4, "training SPDQ needs /labels"),
     ("train {bad}/no-images.h5 {out}/m", 4, "training SPDQ needs /image/features"),
     ("train {bad}/no-text.h5 {out}/m", 4, "training needs text"),
     ("train {bad}/unlabelled.h5 {out}/m", 4, "no training row of data set drawings has a label"),

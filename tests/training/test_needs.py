@@ -17,9 +17,9 @@ IMAGES = "/image/features, which data set .* has not: import the pictures with `
 TEXT = (
     "training needs text, .* neither /text/features nor /text/utf8; `spdq dataset import folder` takes texts"
 )
-LABELS = "/labels, which data set made has not: `spdq dataset import folder` takes .* train gated"
+LABELS = "/labels, which data set made has not: `spdq dataset import folder` takes .* gated, which need pairs"
 CLICKS = "training CSM needs /clicks, .*: make one from a click log with `spdq dataset import clicks`"
-CLASSES = r"train spdq or gated on it, or give it classes: save it as Dataset\(\.\.\., classes=\.\.\.\)"
+CLASSES = "train spdq or gated on it, or give it classes: `spdq dataset classes` makes them of labels"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,6 @@ CLASSES = r"train spdq or gated on it, or give it classes: save it as Dataset\(\
     [
         ("spdq", made_dataset, {"split": None}, f"training SPDQ needs {SPLIT}"),
         ("spdq", made_dataset, {"image_features": None}, f"training SPDQ needs {IMAGES}"),
-        ("spdq", made_dataset, {"labels": None, "label_names": ()}, f"training SPDQ needs {LABELS}"),
         ("spdq", made_dataset, {"text_features": None}, TEXT),
         ("csm", made_log, {"split": None}, f"training needs {SPLIT}"),
         ("csm", made_log, {"image_features": None}, f"training needs {IMAGES}"),
@@ -46,8 +45,13 @@ def test_what_is_missing_and_the_way_to_it(system, make, missing, match):
         train(system, replace(make(), **missing))
 
 
+def test_the_paper_s_recipe_needs_labels():
+    with pytest.raises(DataError, match=f"training SPDQ needs {LABELS}"):
+        train("spdq", replace(made_dataset(), labels=None, label_names=()), recipe="paper")
+
+
 def test_several_parts_have_each_its_way():
     lacks_two = replace(made_dataset(), split=None, labels=None, label_names=())
     ways = "needs /split, /labels, .*: make one with `spdq dataset split`; `spdq dataset import folder` takes"
     with pytest.raises(DataError, match=ways):
-        train("spdq", lacks_two)
+        train("spdq", lacks_two, recipe="paper")

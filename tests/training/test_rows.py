@@ -281,7 +281,7 @@ def test_many_rows_span_the_text_input_by_a_part(data, monkeypatch):
 )
 def test_a_missing_part_is_named(data, missing, message):
     with pytest.raises(DataError, match=message):
-        training_rows(replace(data(), **missing), DEFAULT, 0)
+        training_rows(replace(data(), **missing), PAPER, 0)
 
 
 def test_training_rows_without_any_label_are_refused(data):

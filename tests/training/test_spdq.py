@@ -21,6 +21,7 @@ from spdq.training.loop import CHECK_EVERY, one_cycle
 from spdq.training.provenance import training_digest
 from spdq.training.run import BITS, train_task
 from spdq.training.spdq import SPDQTask
+from spdq.training.vectors import reciprocal_rank
 
 RUNS = [("default", "features"), ("default", "raw"), ("paper", "features")]
 TERMS = {
@@ -64,6 +65,34 @@ def test_texts_of_lines_are_learned_too(data, trained):
 @pytest.mark.parametrize("recipe", ["default", "paper"])
 def test_the_same_seed_gives_the_same_model(data, trained, recipe):
     assert_same_model(train_task(SPDQTask, data(), 16, QUICK[recipe], 0), trained(recipe).model)
+
+
+@pytest.mark.parametrize("text", ["features", "wide", "raw"])
+def test_without_labels_pairs_are_learned(data, text, tmp_path):
+    pairs = replace(data(text), labels=None, label_names=())
+    recipe = replace(QUICK["default"], min_steps=200, max_steps=200)
+    model = train_task(SPDQTask, pairs, 32, recipe, 0, tmp_path)
+    train = pairs.split.train
+    texts = (
+        model.text_features([pairs.texts[row] for row in train])
+        if text == "raw"
+        else pairs.text_features[train]
+    )
+    image, told = model.embed_image(pairs.image_features[train]), model.embed_text(texts)
+    own = np.eye(len(train), dtype=bool)
+    assert reciprocal_rank(told, image, own) > 5 * np.mean(1 / np.arange(1, len(train) + 1))
+    assert image.shape[1] == recipe.shared
+    assert model.posteriors("image", pairs.image_features[train]).shape == (len(train), 0)
+    np.testing.assert_allclose(np.linalg.norm(image, axis=1), 1, rtol=1e-5)
+    again = load_model(tmp_path)
+    assert again.fingerprint == model.fingerprint
+    np.testing.assert_array_equal(
+        again.encode_image(pairs.image_features), model.encode_image(pairs.image_features)
+    )
+    assert with_bits(model, pairs, 16).codebooks.bits == 16
+    log = [record for record in read_log(tmp_path / LOG) if "step" in record]
+    assert {name for record in log for name in record} >= {"step", "loss", "contrastive"}
+    assert not any("classification" in record for record in log)
 
 
 @pytest.mark.parametrize("recipe", ["default", "paper"])
