@@ -29,6 +29,8 @@ DEMO = requirements("options.extras_require", "demo")
 FAISS = requirements("options.extras_require", "faiss")
 CUDA = requirements("options.extras_require", "cuda")
 PARQUET = requirements("options.extras_require", "parquet")
+TIMM = requirements("options.extras_require", "timm")
+OPEN_CLIP = requirements("options.extras_require", "open-clip")
 DEV = requirements("options.extras_require", "dev")
 
 
@@ -56,7 +58,7 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_required_and_the_reverse():
-    assert imported() == {*CORE, *DEMO, *PARQUET} - READ_AS_FILES
+    assert imported() == {*CORE, *DEMO, *PARQUET, *TIMM, *OPEN_CLIP} - READ_AS_FILES
 
 
 @pytest.mark.parametrize("name", {**CORE, **DEMO, **DEV})
@@ -84,4 +86,4 @@ def test_torch_is_pinned_to_the_version_the_pages_name():
 
 
 def test_dev_contains_what_tests_run():
-    assert {*DEMO, *FAISS, *CUDA, *PARQUET} <= set(DEV)
+    assert {*DEMO, *FAISS, *CUDA, *PARQUET, *TIMM, *OPEN_CLIP} <= set(DEV)

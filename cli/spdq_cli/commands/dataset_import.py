@@ -23,10 +23,39 @@ MAKER = "Maker of the image features."
 source_argument = click.argument("source", type=PATH)
 
 
-def _maker(extractor: str) -> ImageExtractor:
-    from spdq.features import image_extractor
+download_option = click.option(
+    "--allow-download",
+    is_flag=True,
+    help="Let the extractor fetch weights that are not on this machine.  [default: never go to the network]",
+)
+cache_option = click.option(
+    "--cache",
+    metavar="DIR",
+    type=PATH,
+    help="Keep image features in DIR, and extract only those of pictures that are new to it.",
+)
 
-    return image_extractor(extractor)
+
+def _maker(extractor: str, allow_download: bool, cache: Path | None = None) -> ImageExtractor:
+    from spdq.features.registry import downloading_image_extractor, image_extractor
+
+    maker = downloading_image_extractor(extractor) if allow_download else image_extractor(extractor)
+    # Missing weights are no fault of the first picture.
+    maker.settings()
+    if cache is None:
+        return maker
+    from spdq.features.cache import CachedExtractor
+
+    return CachedExtractor(maker, cache)
+
+
+def _only_with_extractor(extractor: str | None, allow_download: bool, cache: Path | None = None) -> None:
+    """Published features are made by none, so there is nothing to fetch or to keep."""
+    from spdq.errors import UsageError
+
+    given = ["--allow-download"] * allow_download + ["--cache"] * (cache is not None)
+    if extractor is None and given:
+        raise UsageError(f"{' and '.join(given)}: needs --extractor")
 
 
 class _Formats(click.Group):
@@ -86,8 +115,12 @@ def _emoji(
     "clicks: pictures and a click log made of the names.",
 )
 @click.option("--extractor", metavar="SPEC", help=f"{MAKER}  [default: lite0:128; of drawings lite0:128:2x2]")
+@download_option
+@cache_option
 @quiet_option
-def emoji(target: Target, form: str, extractor: str | None, quiet: bool) -> None:
+def emoji(
+    target: Target, form: str, extractor: str | None, allow_download: bool, cache: Path | None, quiet: bool
+) -> None:
     """1,898 emoji with their names in 14 languages, from the packages of the extra "demo".
 
     The pictures go to the folder OUT-pictures beside OUT.h5. Twemoji is under CC BY 4.0, OpenMoji (the second
@@ -95,7 +128,8 @@ def emoji(target: Target, form: str, extractor: str | None, quiet: bool) -> None
     """
     if form != "names":
         _leave_kind_out(target, form)
-    maker = _maker(extractor or ("lite0:128:2x2" if form == "drawings" else "lite0:128"))
+    spec = extractor or ("lite0:128:2x2" if form == "drawings" else "lite0:128")
+    maker = _maker(spec, allow_download, cache)
     pictures = target.out.with_name(f"{target.out.stem}-pictures")
     is_new = not pictures.exists()
     try:
@@ -134,15 +168,25 @@ def wikipedia(target: Target, source: Path, features: Any) -> None:
     help="photos: photos and tags; clicks: also a click log made of the tags.",
 )
 @click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER)
+@download_option
+@cache_option
 @quiet_option
-def mirflickr(target: Target, source: Path, form: str, extractor: str, quiet: bool) -> None:
+def mirflickr(
+    target: Target,
+    source: Path,
+    form: str,
+    extractor: str,
+    allow_download: bool,
+    cache: Path | None,
+    quiet: bool,
+) -> None:
     """MIRFlickr-25K in its original folders under SOURCE; the photos stay where they are."""
     from spdq.data.mirflickr import load_mirflickr
     from spdq.data.mirflickr_clicks import load_mirflickr_clicks
 
     if form == "clicks":
         _leave_kind_out(target, form)
-    maker = _maker(extractor)
+    maker = _maker(extractor, allow_download, cache)
     with progress_bar(BAR, quiet) as progress:
         made = target.settle(
             lambda kind, seed: (
@@ -174,9 +218,18 @@ def mirflickr(target: Target, source: Path, form: str, extractor: str, quiet: bo
     metavar="SPEC",
     help="Maker of features of the photos in SOURCE/Flickr.  [default: the published features]",
 )
+@download_option
+@cache_option
 @quiet_option
 def nuswide(
-    target: Target, source: Path, concepts: str, features: Any, extractor: str | None, quiet: bool
+    target: Target,
+    source: Path,
+    concepts: str,
+    features: Any,
+    extractor: str | None,
+    allow_download: bool,
+    cache: Path | None,
+    quiet: bool,
 ) -> None:
     """NUS-WIDE in its original text files under SOURCE."""
     from spdq.data.nuswide import load_nuswide
@@ -184,7 +237,8 @@ def nuswide(
 
     if features is not None and extractor is not None:
         raise UsageError("--features and --extractor exclude each other: choose one")
-    image: Any = features or "bow" if extractor is None else _maker(extractor)
+    _only_with_extractor(extractor, allow_download, cache)
+    image: Any = features or "bow" if extractor is None else _maker(extractor, allow_download, cache)
     with progress_bar(BAR, quiet) as progress:
         made = target.settle(
             lambda kind, seed: load_nuswide(source, image, int(concepts), progress, kind, seed)
@@ -200,8 +254,9 @@ def nuswide(
     metavar="SPEC",
     help="Maker of the image features, for a release with pixels or pictures.  [default: the release's features]",
 )
+@download_option
 @quiet_option
-def matlab(target: Target, source: Path, extractor: str | None, quiet: bool) -> None:
+def matlab(target: Target, source: Path, extractor: str | None, allow_download: bool, quiet: bool) -> None:
     """A release of hashing research in MATLAB files: the folder SOURCE, or the file.
 
     FLICKR-25K.mat; mirflickr25k-*all.mat; nus-wide-tc10-*all.mat and nus-wide-tc21-*all.mat; imgList.mat,
@@ -210,7 +265,8 @@ def matlab(target: Target, source: Path, extractor: str | None, quiet: bool) -> 
     from spdq.data.matlab_items import Request
     from spdq.data.matlab_releases import find_release
 
-    maker = None if extractor is None else _maker(extractor)
+    _only_with_extractor(extractor, allow_download)
+    maker = None if extractor is None else _maker(extractor, allow_download)
     release = find_release(source)
     with progress_bar(BAR, quiet) as progress:
         made = target.settle(lambda kind, seed: release.load(Request(maker, progress, kind, seed)))
@@ -232,15 +288,24 @@ def pascal(target: Target, source: Path) -> None:
 @click.argument("pictures", type=PATH)
 @into_target
 @click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER)
+@download_option
+@cache_option
 @click.option("--join-val", is_flag=True, help="Train on the photos of val, too; else they are left out.")
 @quiet_option
 def karpathy(
-    target: Target, source: Path, pictures: Path, extractor: str, join_val: bool, quiet: bool
+    target: Target,
+    source: Path,
+    pictures: Path,
+    extractor: str,
+    allow_download: bool,
+    cache: Path | None,
+    join_val: bool,
+    quiet: bool,
 ) -> None:
     """Flickr8k, Flickr30k or COCO: Karpathy's DATASET.json, and the folder PICTURES of the photos it names."""
     from spdq.data.karpathy import load_karpathy
 
-    maker = _maker(extractor)
+    maker = _maker(extractor, allow_download, cache)
     with progress_bar(BAR, quiet) as progress:
         made = target.settle(
             lambda kind, seed: load_karpathy(source, pictures, maker, progress, kind, seed, join_val=join_val)
@@ -252,9 +317,19 @@ def karpathy(
 @source_argument
 @into_target
 @click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER)
+@download_option
+@cache_option
 @click.option("--skip-bad", is_flag=True, help="Leave pictures out that cannot be read, and say which.")
 @quiet_option
-def folder(target: Target, source: Path, extractor: str, skip_bad: bool, quiet: bool) -> None:
+def folder(
+    target: Target,
+    source: Path,
+    extractor: str,
+    allow_download: bool,
+    cache: Path | None,
+    skip_bad: bool,
+    quiet: bool,
+) -> None:
     """Your own pictures in the folder SOURCE.
 
     Its metadata.jsonl, .csv or .parquet names them (file_name), with text, labels and attributes to filter by. Without
@@ -262,7 +337,7 @@ def folder(target: Target, source: Path, extractor: str, skip_bad: bool, quiet: 
     """
     from spdq.data.folder import FolderFindings, load_folder
 
-    maker = _maker(extractor)
+    maker = _maker(extractor, allow_download, cache)
     with progress_bar(BAR, quiet) as progress:
         found = FolderFindings()
 
