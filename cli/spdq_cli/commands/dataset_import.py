@@ -32,7 +32,7 @@ cache_option = click.option(
     "--cache",
     metavar="DIR",
     type=PATH,
-    help="Keep image features in DIR, and extract only those of pictures that are new to it.",
+    help="Keep image features in DIR, and extract only those of pictures that are new to it.  [default: keep none]",
 )
 
 

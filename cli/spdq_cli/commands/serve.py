@@ -1,0 +1,82 @@
+"""``spdq serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(short_help="Answer searches over HTTP.")
+@click.argument("index_dir", type=PATH)
+@click.option(
+    "--model",
+    "model_dir",
+    metavar="MODEL_DIR",
+    type=PATH,
+    help="The model to embed queries with.  [default: the one the index was built with]",
+)
+@click.option(
+    "--host", default="127.0.0.1", help="The address to listen on; others than this machine's need a token."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, help="0 takes a free one.")
+@click.option(
+    "--pictures",
+    metavar="DATA.h5",
+    type=PATH,
+    help="A data set that names the items' pictures, for thumbnails.  [default: no pictures]",
+)
+@click.option("--allow-writes", is_flag=True, help="Also add and remove items; needs --token-file.")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    type=PATH,
+    help="What clients send as a bearer token; 16 characters or more.  [default: no token]",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Also answer to this name in the Host header.  [default: this machine's names]",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Requests worked on at once.  [default: the cores]"
+)
+@click.option(
+    "--deadline", metavar="SECONDS", type=click.FloatRange(min=0.1), default=5.0, help="For one answer."
+)
+def serve(
+    index_dir: Path,
+    model_dir: Path | None,
+    host: str,
+    port: int,
+    pictures: Path | None,
+    allow_writes: bool,
+    token_file: Path | None,
+    hosts: tuple[str, ...],
+    threads: int | None,
+    deadline: float,
+) -> None:
+    """Serve an index over HTTP, on this machine alone unless told otherwise, until Ctrl-C or SIGTERM.
+
+    /openapi.json describes what can be asked. Requests under way are answered before the server ends; a newer
+    generation of the index is picked up within a second.
+    """
+    from spdq.serving import Settings
+    from spdq.serving import serve as run
+    from spdq.serving.settings import cores, read_token
+    from spdq_cli.errors import note
+
+    settings = Settings(
+        host=host,
+        port=port,
+        allow_writes=allow_writes,
+        token=None if token_file is None else read_token(token_file),
+        allowed_hosts=hosts,
+        threads=threads or cores(),
+        deadline=deadline,
+    )
+    run(index_dir, model_dir, pictures, settings, lambda url: note(f"serving {index_dir} on {url}"))

@@ -1,0 +1,91 @@
+"""The description of the API. Bodies are read by our own hand, so that they can be bounded, and described here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from spdq.serving.bodies import JSON, MULTIPART
+from spdq.serving.problems import MEDIA_TYPE
+from spdq.serving.schemas import Batch, NewItems, Search
+
+_REF = "#/components/schemas/{model}"
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "one line for people"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+_REASONS = {
+    400: "malformed, or an unknown host",
+    401: "the token is missing or another",
+    403: "from a page of another site",
+    404: "not there",
+    408: "too slow: the body, or the answer",
+    409: "there already",
+    413: "larger than allowed",
+    415: "of another content type",
+    422: "not as described, or nothing that can be searched for",
+    503: "busy, shutting down, or not ready; Retry-After says when to try again",
+    507: "the storage refused",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The responses of a route that are problems."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
+    return {status: {"description": _REASONS[status], "content": content} for status in statuses}
+
+
+def body(model: type[BaseModel], with_upload: bool) -> dict[str, Any]:
+    """What a route's body is: JSON or, with a picture, a form of it and a file."""
+    schema = {"$ref": _REF.format(model=model.__name__)}
+    content: dict[str, Any] = {JSON: {"schema": schema}}
+    if with_upload:
+        form = {
+            "type": "object",
+            "required": ["image"],
+            "properties": {"image": {"type": "string", "format": "binary"}, "json": schema},
+            "additionalProperties": False,
+        }
+        content[MULTIPART] = {"schema": form, "encoding": {"json": {"contentType": JSON}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def bearer() -> dict[str, Any]:
+    """What a route that needs the token says."""
+    return {"security": [{"token": []}]}
+
+
+def describe(app: FastAPI) -> None:
+    """Let the app's /openapi.json tell of bodies, problems and the token, too."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(title=app.title, version=app.version, routes=app.routes, summary=app.summary)
+            _, models = models_json_schema(
+                [(model, "validation") for model in (Search, Batch, NewItems)], ref_template=_REF
+            )
+            components = made.setdefault("components", {})
+            components["schemas"] = components.get("schemas", {}) | models["$defs"] | {"Problem": _PROBLEM}
+            components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

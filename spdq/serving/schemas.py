@@ -1,0 +1,233 @@
+"""What may be asked and what is answered, as JSON; unknown keys and other types are refused."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import unicodedata
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from spdq.index.ids import accept_ids
+from spdq.serving.problems import Problem
+
+MAX_K = 1000
+MAX_BATCH = 64
+MAX_TEXT = 2000
+MAX_WHERE = 2000
+MAX_PARTS = 8
+MAX_WIDTH = 8192
+MAX_WEIGHT = 1000.0
+
+
+def _clean(text: str) -> str:
+    # Lone surrogates are no string for pydantic already.
+    if "\0" in text:
+        raise ValueError(f"forbidden character U+0000 at position {text.index(chr(0))}")
+    return text
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _picture(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"not base64: {error}") from None
+
+
+Clean = AfterValidator(_clean)
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), Clean, AfterValidator(_normal)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Picture = Annotated[
+    str, Field(min_length=1), AfterValidator(_picture), Field(json_schema_extra={"format": "byte"})
+]
+Vector = Annotated[list[Number], Field(min_length=1, max_length=MAX_WIDTH)]
+Weight = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
+
+_STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+class Asked(BaseModel):
+    """One thing to search by."""
+
+    model_config = _STRICT
+
+    text: Text | None = Field(None, description="words")
+    image: Picture | None = Field(None, description="a JPEG, PNG or WebP file in base64")
+    upload: Literal[True] | None = Field(None, description="the file `image` of a multipart request")
+    vector: Vector | None = Field(None, description="a query that has been embedded already")
+    modality: Literal["text", "image"] | None = Field(
+        None, description="what the vector was embedded from; without it the vector is compared as it is"
+    )
+
+    def given(self) -> list[str]:
+        """Which of the ways to ask are used."""
+        return [name for name in ("text", "image", "upload", "vector") if getattr(self, name) is not None]
+
+    def check_modality(self) -> None:
+        """Raise ValueError for a modality without a vector."""
+        if self.modality is not None and self.vector is None:
+            raise ValueError("modality goes with a vector")
+
+
+class Part(Asked):
+    """One part of a mixture; a negative weight pushes away."""
+
+    weight: Weight = Field(1.0, description="its share of the distance")
+
+    @model_validator(mode="after")
+    def _check(self) -> Part:
+        if len(self.given()) != 1:
+            raise ValueError("expected exactly one of text, image, upload and vector")
+        self.check_modality()
+        return self
+
+
+class Search(Asked):
+    """One search: exactly one of text, image, upload, vector and mix."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"text": "a cat asleep", "k": 5},
+                {"text": "heart", "k": 3, "where": "has(labels, 'group:symbols')", "explain": True},
+                {"mix": [{"weight": 1.0, "text": "heart"}, {"weight": -0.5, "text": "red"}]},
+            ]
+        }
+    )
+
+    mix: Annotated[list[Part], Field(min_length=1, max_length=MAX_PARTS)] | None = Field(
+        None, description="several parts, their distances added by weight"
+    )
+    k: int = Field(10, ge=1, le=MAX_K, description="how many hits; fewer where fewer items are there")
+    where: Annotated[str, Field(min_length=1, max_length=MAX_WHERE), Clean] | None = Field(
+        None, description="a condition on attributes: `label = 'cat' AND year >= 2020`"
+    )
+    explain: bool = Field(False, description="also what each codebook adds to a hit's distance")
+    attributes: bool = Field(False, description="also each hit's attributes")
+    instance_weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] | None = Field(
+        None, description="0 ranks by meaning alone, more prefers the very item"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Search:
+        if len(self.given()) + (self.mix is not None) != 1:
+            raise ValueError("expected exactly one of text, image, upload, vector and mix")
+        self.check_modality()
+        return self
+
+    @property
+    def parts(self) -> list[Asked]:
+        """What is searched by."""
+        return [self] if self.mix is None else list(self.mix)
+
+
+class Batch(BaseModel):
+    """Several searches at once; none of them by an upload."""
+
+    model_config = _STRICT
+
+    queries: Annotated[list[Search], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class Hit(BaseModel):
+    """One found item."""
+
+    rank: int = Field(description="1 is the closest")
+    id: int | str
+    distance: float = Field(
+        description="inner product, larger = closer; or squared distance, by the index's metric"
+    )
+    shares: list[float] | None = Field(None, description="what each codebook adds; absent unless asked for")
+    attributes: dict[str, Any] | None = Field(None, description="absent unless asked for")
+
+
+class Answer(BaseModel):
+    """The hits of one search, closest first."""
+
+    hits: list[Hit]
+    unknown_words: list[str] = Field(description="words of the text that the model does not know")
+
+
+class SearchAnswer(Answer):
+    """The hits, and which state of the index they are from."""
+
+    generation: int = Field(description="how many changes the index had seen")
+
+
+class BatchAnswer(BaseModel):
+    """Answers in the order of the queries, all from one generation."""
+
+    answers: list[Answer]
+    generation: int
+
+
+class Item(BaseModel):
+    """What is known of an item."""
+
+    id: int | str
+    attributes: dict[str, Any]
+    image: str | None = Field(description="where its thumbnail is")
+
+
+class NewItem(BaseModel):
+    """An item to add: a vector, or a text, a picture or both."""
+
+    model_config = _STRICT
+
+    id: int | str
+    text: Text | None = None
+    image: Picture | None = Field(None, description="a JPEG, PNG or WebP file in base64")
+    upload: Literal[True] | None = Field(None, description="the file `image` of a multipart request")
+    vector: Vector | None = None
+    attributes: dict[str, int | float | str | list[str] | None] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> NewItem:
+        pictures = (self.image is not None) + (self.upload is not None)
+        described = (self.text is not None) + pictures
+        if pictures > 1 or bool(described) == (self.vector is not None):
+            raise ValueError("expected a vector, or a text, an image (or upload), or a text and an image")
+        return self
+
+
+class NewItems(BaseModel):
+    """Items to add, all of them or none."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"items": [{"id": "1f431", "text": "cat face"}]}]},
+    )
+
+    items: Annotated[list[NewItem], Field(min_length=1, max_length=MAX_BATCH)]
+    replace: bool = Field(False, description="also replace items that are there already")
+
+
+class Changed(BaseModel):
+    """What a change did."""
+
+    items: int = Field(description="items added or replaced")
+    generation: int
+
+
+def item_key(text: str, kind: str) -> int | str:
+    """The id in a path, as an index of that kind of ids has it. Raises Problem 404 where it can be none."""
+    missing = Problem(404, f"no item {text[:100]!r}")
+    if kind == "str":
+        if not 0 < len(text.encode("utf-8", "surrogatepass")) <= 1024:
+            raise missing
+        try:
+            return str(accept_ids([text], 1, kind)[0])
+        except ValueError:
+            raise missing from None
+    try:
+        if len(text) > 20 or not text.removeprefix("-").isascii() or not text.removeprefix("-").isdigit():
+            raise missing
+        return int(accept_ids([int(text)], 1, kind)[0])
+    except ValueError:
+        raise missing from None

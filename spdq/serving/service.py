@@ -1,0 +1,203 @@
+"""What the service does once a request has been understood: an index, the model it was built with, their order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from spdq.errors import DataError, SpdqError
+from spdq.index.filters import Filter
+from spdq.index.index import Index
+from spdq.serving.embedding import Query, embed_items, embed_search
+from spdq.serving.problems import Problem, busy
+from spdq.serving.schemas import NewItem, Search
+from spdq.serving.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from spdq.models.model import Model
+
+T = TypeVar("T")
+
+KEPT_FILTERS = 8
+_ATTEMPTS = 5
+
+_log = logging.getLogger("spdq.serving")
+
+
+class Service:
+    """Searches and changes an index. Its methods are for threads; several may be in it at once.
+
+    Parameters
+    ----------
+    index
+        Opened; for writing where ``add`` and ``remove`` are to work.
+    model
+        The one the index was built with; None answers searches by vectors alone.
+    thumbnails
+        Pictures of the items, where there are some.
+
+    Raises IncompatibleError for a model the index was not built with, DataError for pictures of other items.
+    """
+
+    def __init__(
+        self, index: Index, model: Model | None = None, thumbnails: Thumbnails | None = None
+    ) -> None:
+        if model is not None:
+            index.check_model(model.fingerprint)
+        if thumbnails is not None and thumbnails.id_kind != index.id_kind:
+            raise DataError(
+                f"the pictures are of items with {thumbnails.id_kind} ids, the index has {index.id_kind} ids"
+            )
+        self.index = index
+        self.model = model
+        self.thumbnails = thumbnails
+        self.draining = False
+        self._warm = False
+        self.fault: str | None = None
+        """Why the index could not be brought up to date, None where it could."""
+        self._filter = lru_cache(KEPT_FILTERS)(self._new_filter)
+        self._writing = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Compile the kernels and load what the first query of each kind would wait for, once."""
+        if self._warm:
+            return
+        self._warm = True
+        self.index.search(np.zeros((1, self.index.dim), np.float32), k=1, threads=1)
+        if self.model is None:
+            return
+        try:
+            self.model.embed_text(self.model.text_features(["a"]))
+        except SpdqError as error:
+            _log.info("no searches by texts: %s", error)
+        try:
+            self.model.embed_image(self.model.image_features([Image.new("RGB", (8, 8))]))
+        except SpdqError as error:
+            _log.info("no searches by pictures: %s", error)
+
+    def refresh(self) -> None:
+        """Go on to the newest generation; what keeps it from that is told by ``fault``, and the old one serves on."""
+        try:
+            self.index.refresh()
+        except Exception as error:  # A bug, too, must not be the last refresh.
+            known = isinstance(error, SpdqError)
+            fault = str(error) if known else repr(error)
+            if fault != self.fault:
+                _log.error("the index cannot be refreshed: %s", fault, exc_info=None if known else error)
+            self.fault = fault
+        else:
+            self.fault = None
+
+    def search(self, asked: Search, upload: bytes | None) -> dict[str, Any]:
+        """The answer to one search."""
+        answers, generation = self._answers([asked], upload)
+        return answers[0] | {"generation": generation}
+
+    def search_all(self, asked: Sequence[Search]) -> dict[str, Any]:
+        """The answers to several, all from one generation."""
+        answers, generation = self._answers(asked, None)
+        return {"answers": answers, "generation": generation}
+
+    def _answers(self, asked: Sequence[Search], upload: bytes | None) -> tuple[list[dict[str, Any]], int]:
+        queries = [embed_search(self.model, self.index.dim, one, upload) for one in asked]
+        return self._at_once(lambda: self._found(asked, queries))
+
+    def _at_once(self, read: Callable[[], T]) -> tuple[T, int]:
+        """What several calls of the index give within one generation, and its number."""
+        for _ in range(_ATTEMPTS):
+            before = self.index.generation
+            try:
+                found = read()
+            except DataError:  # A hit that is gone when its attributes are asked for.
+                if self.index.generation == before:
+                    raise
+            else:
+                if self.index.generation == before:
+                    return found, before
+        raise busy("the index is changing too fast")
+
+    def _found(self, asked: Sequence[Search], queries: Sequence[Query]) -> list[dict[str, Any]]:
+        filters = [None if one.where is None else self._filter(one.where) for one in asked]
+        alone = [place for place, query in enumerate(queries) if query.weights is None]
+        hits: dict[int, tuple[Any, Any]] = {}
+        if alone:
+            distances, ids = self.index.search(
+                np.concatenate([queries[place].vectors for place in alone]),
+                max(asked[place].k for place in alone),
+                [filters[place] for place in alone],
+                threads=1,
+            )
+            for row, place in enumerate(alone):
+                # A larger k finds the same hits first.
+                hits[place] = distances[row, : asked[place].k], ids[row, : asked[place].k]
+        for place, query in enumerate(queries):
+            if query.weights is not None:
+                distances, ids = self.index.search(
+                    query.vectors, asked[place].k, filters[place], 1, query.weights
+                )
+                hits[place] = distances[0], ids[0]
+        return [
+            {"hits": self._shown(asked[place], query, *hits[place]), "unknown_words": query.unknown}
+            for place, query in enumerate(queries)
+        ]
+
+    def _shown(self, asked: Search, query: Query, distances: Any, ids: Any) -> list[dict[str, Any]]:
+        there = np.isfinite(distances)
+        distances, ids = distances[there], ids[there]
+        hits: list[dict[str, Any]] = [
+            {"rank": rank, "id": key, "distance": distance}
+            for rank, (key, distance) in enumerate(zip(ids.tolist(), distances.tolist(), strict=True), 1)
+        ]
+        if asked.explain and hits:
+            shares = self.index.explain(query.vectors, ids, query.weights)
+            for hit, row in zip(hits, shares.tolist(), strict=True):
+                hit["shares"] = row
+        if asked.attributes and hits:
+            for hit, values in zip(hits, self.index.attributes_of(ids), strict=True):
+                hit["attributes"] = values
+        return hits
+
+    def _new_filter(self, where: str) -> Filter:
+        return self.index.filter(where=where)
+
+    def attributes(self, key: int | str) -> dict[str, Any]:
+        """The attributes of an item. Raises Problem 404."""
+        if key not in self.index:
+            raise _no_item(key)
+        return self.index.attributes_of([key])[0]
+
+    def add(self, items: Sequence[NewItem], replace: bool, upload: bytes | None) -> dict[str, Any]:
+        """Add items, or none of them. Raises Problem 409 for one that is there already, unless it may be replaced."""
+        vectors = embed_items(self.model, self.index.dim, list(items), upload)
+        ids = [item.id for item in items]
+        names = dict.fromkeys(name for item in items for name in item.attributes)
+        columns = {name: [item.attributes.get(name) for item in items] for name in names}
+        with self._writing:
+            if replace:
+                self.index.update(vectors, _as_ids(ids), columns, missing="add")
+            else:
+                known = next((key for key in ids if key in self.index), None)
+                if known is not None:
+                    raise Problem(409, f'item {known!r} is there already: say "replace": true to replace it')
+                self.index.add(vectors, _as_ids(ids), columns)
+            return {"items": len(ids), "generation": self.index.generation}
+
+    def remove(self, key: int | str) -> None:
+        """Remove an item. Raises Problem 404."""
+        with self._writing:
+            if not self.index.remove(_as_ids([key]), missing="ignore"):
+                raise _no_item(key)
+
+
+def _as_ids(ids: Sequence[int | str]) -> Any:
+    return np.array(ids, object)
+
+
+def _no_item(key: int | str) -> Problem:
+    return Problem(404, f"no item {key!r}")
