@@ -78,7 +78,8 @@ class Engine:
         Parameters
         ----------
         instance_weight
-            Overrides the model's own balance: 0 ranks by meaning (labels) alone, larger values prefer the very item.
+            Overrides the model's own balance (``Model.weigh_query``). SPDQ's: 0 ranks by meaning (labels) alone, larger
+            values prefer the very item.
         mix
             Weighted queries, such as ``[(0.7, "image", "q.jpg"), (0.3, "text", "red"), (-0.5, "text", "logo")]``: an
             item's distance is the weighted sum of its distances. A negative weight pushes away.

@@ -79,5 +79,9 @@ class GatedModel(NetworkModel[GatedConfig, GatedNetwork]):
     def weigh_query(
         self, vectors: Floats, modality: Modality, instance_weight: float | None = None
     ) -> Floats:
-        weighted = super().weigh_query(vectors, modality, instance_weight)
-        return np.asarray(weighted * self.network.query_weights(modality).numpy(), np.float32)
+        """As ``Model.weigh_query``; ``instance_weight`` is that of the half that a query guesses.
+
+        Little is right where units are searched, about .5 where texts alone or images alone are.
+        """
+        weights = self.network.query_weights(modality, instance_weight).numpy()
+        return np.asarray(vectors * weights, np.float32)

@@ -85,7 +85,8 @@ class Model(ABC):
     ) -> Floats:
         """Vectors (n, dim) of "image" or "text" queries as they meet the codes.
 
-        ``instance_weight`` None means the model's own.
+        ``instance_weight`` is that of the part of a query that a model with two leans on less: SPDQ's shared part, what
+        a gated embedding guesses. None means the model's own.
 
         Raises
         ------

@@ -82,9 +82,10 @@ class GatedNetwork(nn.Module):
         gate = torch.sigmoid(self.gate(torch.cat([text, image], dim=1)))
         return _halves(gate * text + (1 - gate) * image, HALF)
 
-    def query_weights(self, modality: str) -> Tensor:
-        """(dim,) what the vector of a query, "image" or "text", is multiplied by."""
-        known = [1.0, self._guess] if modality == "text" else [self._guess, 1.0]
+    def query_weights(self, modality: str, guess: float | None = None) -> Tensor:
+        """(dim,) what the vector of a query, "image" or "text", is multiplied by; ``guess`` None is the network's."""
+        guess = self._guess if guess is None else guess
+        known = [1.0, guess] if modality == "text" else [guess, 1.0]
         return torch.tensor(known).repeat_interleave(self.gate.out_features // 2)
 
     @property

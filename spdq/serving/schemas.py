@@ -110,7 +110,7 @@ class Search(Asked):
     explain: bool = Field(False, description="also what each codebook adds to a hit's distance")
     attributes: bool = Field(False, description="also each hit's attributes")
     instance_weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] | None = Field(
-        None, description="0 ranks by meaning alone, more prefers the very item"
+        None, description="of SPDQ's shared part: 0 ranks by meaning alone; of a gated embedding's guess"
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from oracles_gated import made_drawings
 from oracles_training import assert_same_model
 
 from spdq import load_model
-from spdq.errors import DamagedError, UsageError
+from spdq.errors import DamagedError
 from spdq.models.gated import GatedModel
 from spdq.networks.gated import GatedNetwork
 from spdq.training.gated import RECIPES, GatedTask
@@ -80,9 +80,10 @@ def test_a_query_counts_its_guess_less(model):
     np.testing.assert_allclose(model.weigh_query(vectors, "image"), [[0.1] * 8 + [1] * 8] * 2, rtol=1e-6)
 
 
-def test_a_query_has_no_instance_weight(model):
-    with pytest.raises(UsageError, match="ranks by one similarity: it has no instance weight"):
-        model.weigh_query(np.ones((2, 16), np.float32), "text", 0.5)
+def test_the_weight_of_the_guess_can_be_set(model):
+    vectors = np.ones((2, 16), np.float32)
+    np.testing.assert_array_equal(model.weigh_query(vectors, "text", 0.5), [[1] * 8 + [0.5] * 8] * 2)
+    np.testing.assert_array_equal(model.weigh_query(vectors, "image", 0.0), [[0] * 8 + [1] * 8] * 2)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_missing_codebooks(model):
 
 def test_an_ablation_has_a_network_of_its_own(dataset):
     class OneSpace(GatedNetwork):
-        def query_weights(self, modality):
+        def query_weights(self, modality, guess=None):
             return torch.ones(self.gate.out_features)
 
     class Model(GatedModel):

@@ -9,7 +9,7 @@ from oracles_gated import made_drawings
 from oracles_training import assert_same_model
 from scipy import sparse
 
-from spdq.errors import DamagedError
+from spdq.errors import DamagedError, UsageError
 from spdq.models.directory import read_model
 from spdq.models.mixer import MixerModel, document_vectors, memory_parts
 from spdq.training.mixer import RECIPES, MixerTask
@@ -70,6 +70,11 @@ def test_a_document_without_text_is_no_query(model, dataset, texts):
 def test_a_document_without_image_is_its_text(model, dataset, texts):
     found = model.embed_unit(np.zeros((3, 12), np.float32), texts[:3])
     np.testing.assert_allclose(found, model.embed_text(texts[:3]), atol=1e-6)
+
+
+def test_a_query_has_no_part_to_weigh(model):
+    with pytest.raises(UsageError, match="ranks by one similarity: it has no instance weight"):
+        model.weigh_query(np.ones((2, model.dim), np.float32), "image", 0.5)
 
 
 def test_documents_of_nothing(model):

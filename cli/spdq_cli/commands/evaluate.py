@@ -64,7 +64,8 @@ COLUMNS = (
     "--instance-weight",
     metavar="W",
     type=click.FloatRange(min=0),
-    help="0 ranks by meaning alone, more prefers the very item.  [default: the model's own]",
+    help="Weight of SPDQ's shared part in a query: 0 ranks by meaning alone, more prefers the very item; of a gated "
+    "embedding's guess.  [default: the model's own]",
 )
 @quiet_option
 @json_option

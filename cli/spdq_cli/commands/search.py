@@ -51,7 +51,8 @@ class _Answer(NamedTuple):
     "--instance-weight",
     metavar="W",
     type=click.FloatRange(min=0),
-    help="0 ranks by meaning alone, more prefers the very item.  [default: the model's own]",
+    help="Weight of SPDQ's shared part in a query: 0 ranks by meaning alone, more prefers the very item; of a gated "
+    "embedding's guess.  [default: the model's own]",
 )
 @json_option
 def search(
