@@ -74,7 +74,7 @@ class MixerRecipe:
     judge_every: float = 1.0
     """Passes over the items from one judgement to the next: each looks at all of them."""
     far: float = 0.5
-    lead: float = 0.1
+    lead: float = 0.2
     near: float = 0.5
     apart: float = 1.5
     """See ``NoiseRule``."""
