@@ -85,18 +85,36 @@ def load_folder(
     UsageError
         Unknown kind or negative seed.
     """
-    metadata = _metadata(folder)
+    name = folder.resolve().name or "folder"
+    return load_items(folder, name, _metadata(folder), extractor, progress, kind, seed, skip_bad, folder)
+
+
+def load_items(
+    root: Path,
+    name: str,
+    metadata: Metadata,
+    extractor: ImageExtractor,
+    progress: Progress | None,
+    kind: SplitKind,
+    seed: int,
+    skip_bad: bool,
+    source: Path,
+) -> tuple[Dataset, FolderFindings]:
+    """Make a data set of listed pictures below ``root``; ``source``, which lists them, is what errors name.
+
+    The rest is as in ``load_folder``.
+    """
 
     def split_of(n: int) -> Split:
-        return make_split(n, default_query_rows(n, seed, folder), kind, seed)
+        return make_split(n, default_query_rows(n, seed, source), kind, seed)
 
     split_of(len(metadata.items))  # What it refuses is said before the work.
-    rows, features, skipped = _features(folder, metadata.items, extractor, progress, skip_bad)
+    rows, features, skipped = _features(root, metadata.items, extractor, progress, skip_bad)
     items = [metadata.items[row] for row in rows]
-    label_names, labels = _labels(folder, items)
+    label_names, labels = _labels(source, items)
     paths = [item.path for item in items]
     made = Dataset(
-        name=folder.resolve().name or "folder",
+        name=name,
         ids=np.array(paths),
         image_features=features,
         labels=labels,
@@ -107,9 +125,9 @@ def load_folder(
         image_regions=extractor.regions,
         attributes={name: tuple(column[row] for row in rows) for name, column in metadata.attributes.items()},
         split=split_of(len(items)),
-        root=folder,
+        root=root,
     )
-    return made, FolderFindings(skipped, tuple(_repeated(folder, paths)))
+    return made, FolderFindings(skipped, tuple(_repeated(root, paths)))
 
 
 def _metadata(folder: Path) -> Metadata:
@@ -187,13 +205,13 @@ def _repeated(folder: Path, names: Sequence[str]) -> list[str]:
     return [f"{name} is {found[name]}" for name in names if name in found]
 
 
-def _labels(folder: Path, items: Sequence[Item]) -> tuple[tuple[str, ...], npt.NDArray[np.uint8] | None]:
+def _labels(source: Path, items: Sequence[Item]) -> tuple[tuple[str, ...], npt.NDArray[np.uint8] | None]:
     """Sorted label names and (n, names) labels; none where no item has one."""
     names = tuple(sorted({label for item in items for label in item.labels}))
     if not names:
         return (), None
     if len(names) > MAX_LABELS:
-        raise DataError(f"{folder}: expected at most {MAX_LABELS:,} different labels, got {len(names):,}")
+        raise DataError(f"{source}: expected at most {MAX_LABELS:,} different labels, got {len(names):,}")
     column = {name: c for c, name in enumerate(names)}
     labels = np.zeros((len(items), len(names)), dtype=np.uint8)
     for row, item in enumerate(items):

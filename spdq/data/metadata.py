@@ -61,11 +61,11 @@ def read_metadata(file: Path) -> Metadata:
         for name in record:
             if name not in OWN and name not in columns:
                 columns[name] = [None] * len(items)
-        items.append(_item(record, labels, where))
+        items.append(item_of(record, labels, where))
         for name, column in columns.items():
             column.append(record.get(name))
     _check_unique(items)
-    return Metadata(items, _attributes(file, columns, [item.where for item in items]))
+    return Metadata(items, attributes_of(file, columns, [item.where for item in items]))
 
 
 Record = tuple[str, dict[str, Any], list[str]]
@@ -80,10 +80,11 @@ def _json_records(file: Path) -> Iterator[Record]:
         record = parse_json(line, where)
         if not isinstance(record, dict):
             raise DataError(f"{where}: expected a JSON object, got {type(record).__name__}")
-        yield where, record, _label_list(record, where)
+        yield where, record, label_list(record, where)
 
 
-def _label_list(record: Mapping[str, Any], where: str) -> list[str]:
+def label_list(record: Mapping[str, Any], where: str) -> list[str]:
+    """The field ``labels`` of a record, none where it is missing. Raises DataError for no list of texts."""
     labels = [] if record.get("labels") is None else record["labels"]
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise DataError(f"{where}: labels: expected a list of texts, got {labels!r}")
@@ -121,7 +122,7 @@ def _parquet_records(file: Path) -> Iterator[Record]:
                 for record in batch.to_pylist():
                     done += 1
                     where = f"{file} row {done}"
-                    yield where, record, _label_list(record, where)
+                    yield where, record, label_list(record, where)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: not a readable Parquet file ({str(error).partition(chr(10))[0]})") from None
 
@@ -131,7 +132,8 @@ def _check_header(header: Sequence[str], where: str) -> None:
         raise DataError(f"{where}: expected different columns, one of them file_name, got {list(header)}")
 
 
-def _item(record: Mapping[str, Any], labels: list[str], where: str) -> Item:
+def item_of(record: Mapping[str, Any], labels: list[str], where: str) -> Item:
+    """The picture that a record describes. Raises DataError for a bad path, text or label."""
     path = relative_path(text_field(dict(record), "file_name", where), f"{where}: file_name")
     text = "" if record.get("text") is None else text_field(dict(record), "text", where).strip()
     names = [storable(label, f"{where}: labels").strip() for label in labels]
@@ -147,9 +149,10 @@ def _check_unique(items: Sequence[Item]) -> None:
             raise DataError(f"{item.where}: {item.path} is already named by {other.where}")
 
 
-def _attributes(
+def attributes_of(
     file: Path, columns: Mapping[str, list[Any]], where: Sequence[str]
 ) -> dict[str, tuple[Value, ...]]:
+    """Columns (n values each, as read) as attributes; ``where`` names the n items. Raises as ``read_metadata``."""
     if len(columns) > MAX_COLUMNS:
         raise DataError(f"{file}: expected at most {MAX_COLUMNS} columns to filter by, got {len(columns)}")
     found: dict[str, tuple[Value, ...]] = {}

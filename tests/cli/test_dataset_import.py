@@ -35,7 +35,10 @@ from spdq.training.run import train_task
 from spdq.training.spdq import SPDQTask
 from spdq_cli.commands.dataset_import import import_
 
-FORMATS = ("clicks", "emoji", "folder", "karpathy", "matlab", "mirflickr", "nuswide", "pascal", "wikipedia")
+FORMATS = (
+    "clicks", "embeddings", "emoji", "folder", "karpathy", "matlab", "mirflickr", "nuswide", "pascal", "table",
+    "webdataset", "wikipedia",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spdq_cli.commands.import_clicks import clicks
+from spdq_cli.commands.import_own import (
+    BAR,
+    MAKER,
+    cache_option,
+    download_option,
+    embeddings,
+    feature_maker,
+    folder,
+    made_pictures,
+    source_argument,
+    table,
+    webdataset,
+)
 from spdq_cli.progress import progress_bar, quiet_option
 from spdq_cli.target import PATH, Target, into_target
 
@@ -16,37 +28,6 @@ if TYPE_CHECKING:
     from spdq.data.dataset import Dataset
     from spdq.data.extractor import ImageExtractor, Progress
     from spdq.data.splits import SplitKind
-
-BAR = "Image features"
-MAKER = "Maker of the image features."
-
-source_argument = click.argument("source", type=PATH)
-
-
-download_option = click.option(
-    "--allow-download",
-    is_flag=True,
-    help="Let the extractor fetch weights that are not on this machine.  [default: never go to the network]",
-)
-cache_option = click.option(
-    "--cache",
-    metavar="DIR",
-    type=PATH,
-    help="Keep image features in DIR, and extract only those of pictures that are new to it.  [default: keep none]",
-)
-
-
-def _maker(extractor: str, allow_download: bool, cache: Path | None = None) -> ImageExtractor:
-    from spdq.features.registry import downloading_image_extractor, image_extractor
-
-    maker = downloading_image_extractor(extractor) if allow_download else image_extractor(extractor)
-    # Missing weights are no fault of the first picture.
-    maker.settings()
-    if cache is None:
-        return maker
-    from spdq.features.cache import CachedExtractor
-
-    return CachedExtractor(maker, cache)
 
 
 def _only_with_extractor(extractor: str | None, allow_download: bool, cache: Path | None = None) -> None:
@@ -79,7 +60,8 @@ def import_() -> None:
     """
 
 
-import_.add_command(clicks)
+for command in (clicks, embeddings, folder, table, webdataset):
+    import_.add_command(command)
 
 
 def _leave_kind_out(target: Target, form: str) -> None:
@@ -129,17 +111,11 @@ def emoji(
     if form != "names":
         _leave_kind_out(target, form)
     spec = extractor or ("lite0:128:2x2" if form == "drawings" else "lite0:128")
-    maker = _maker(spec, allow_download, cache)
-    pictures = target.out.with_name(f"{target.out.stem}-pictures")
-    is_new = not pictures.exists()
-    try:
+    maker = feature_maker(spec, allow_download, cache)
+    with made_pictures(target) as pictures:
         with progress_bar(BAR, quiet) as progress:
             made = target.settle(lambda kind, seed: _emoji(form, pictures, maker, progress, kind, seed))
         target.save(made)
-    except BaseException:
-        if is_new:
-            shutil.rmtree(pictures, ignore_errors=True)
-        raise
 
 
 @import_.command()
@@ -186,7 +162,7 @@ def mirflickr(
 
     if form == "clicks":
         _leave_kind_out(target, form)
-    maker = _maker(extractor, allow_download, cache)
+    maker = feature_maker(extractor, allow_download, cache)
     with progress_bar(BAR, quiet) as progress:
         made = target.settle(
             lambda kind, seed: (
@@ -238,7 +214,7 @@ def nuswide(
     if features is not None and extractor is not None:
         raise UsageError("--features and --extractor exclude each other: choose one")
     _only_with_extractor(extractor, allow_download, cache)
-    image: Any = features or "bow" if extractor is None else _maker(extractor, allow_download, cache)
+    image: Any = features or "bow" if extractor is None else feature_maker(extractor, allow_download, cache)
     with progress_bar(BAR, quiet) as progress:
         made = target.settle(
             lambda kind, seed: load_nuswide(source, image, int(concepts), progress, kind, seed)
@@ -266,7 +242,7 @@ def matlab(target: Target, source: Path, extractor: str | None, allow_download: 
     from spdq.data.matlab_releases import find_release
 
     _only_with_extractor(extractor, allow_download)
-    maker = None if extractor is None else _maker(extractor, allow_download)
+    maker = None if extractor is None else feature_maker(extractor, allow_download)
     release = find_release(source)
     with progress_bar(BAR, quiet) as progress:
         made = target.settle(lambda kind, seed: release.load(Request(maker, progress, kind, seed)))
@@ -305,46 +281,9 @@ def karpathy(
     """Flickr8k, Flickr30k or COCO: Karpathy's DATASET.json, and the folder PICTURES of the photos it names."""
     from spdq.data.karpathy import load_karpathy
 
-    maker = _maker(extractor, allow_download, cache)
+    maker = feature_maker(extractor, allow_download, cache)
     with progress_bar(BAR, quiet) as progress:
         made = target.settle(
             lambda kind, seed: load_karpathy(source, pictures, maker, progress, kind, seed, join_val=join_val)
         )
     target.save(made)
-
-
-@import_.command()
-@source_argument
-@into_target
-@click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER)
-@download_option
-@cache_option
-@click.option("--skip-bad", is_flag=True, help="Leave pictures out that cannot be read, and say which.")
-@quiet_option
-def folder(
-    target: Target,
-    source: Path,
-    extractor: str,
-    allow_download: bool,
-    cache: Path | None,
-    skip_bad: bool,
-    quiet: bool,
-) -> None:
-    """Your own pictures in the folder SOURCE.
-
-    Its metadata.jsonl, .csv or .parquet names them (file_name), with text, labels and attributes to filter by. Without
-    it the folder a picture lies in is its label.
-    """
-    from spdq.data.folder import FolderFindings, load_folder
-
-    maker = _maker(extractor, allow_download, cache)
-    with progress_bar(BAR, quiet) as progress:
-        found = FolderFindings()
-
-        def load(kind: SplitKind, seed: int) -> Dataset:
-            nonlocal found
-            made, found = load_folder(source, maker, progress, kind, seed, skip_bad)
-            return made
-
-        made = target.settle(load)
-    target.save(made, found.describe())
