@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -65,6 +66,18 @@ def run(process):
         with process(*args, stdin=subprocess.PIPE, **kwargs) as started:
             out, err = started.communicate(stdin, timeout=300)
         return SimpleNamespace(code=started.returncode, out=out, err=err)
+
+    return call
+
+
+@pytest.fixture
+def imported(spdq, tmp_path):
+    """Import into ``tmp_path/x.h5`` -> (what is printed, the data set)."""
+
+    def call(*words):
+        done = spdq("dataset", "import", *words[:-1], words[-1], tmp_path / "x.h5", "--json")
+        assert done.code == 0, done.err
+        return json.loads(done.out), Dataset.load(tmp_path / "x.h5")
 
     return call
 
