@@ -144,16 +144,12 @@ class Engine:
 
     def _weighed(self, part: Part, instance_weight: float | None) -> NDArray[np.float32]:
         _, modality, query = part
-        if modality == "text" and isinstance(query, str):
-            self.model.word_extractor.check_query(query)
-            vectors = self.model.embed_text(self.model.text_features([query]))
-        elif modality == "image":
-            vectors = self.model.embed_image(self.model.image_features([query]))
-        else:
+        if modality not in ("text", "image") or (modality == "text" and not isinstance(query, str)):
             raise UsageError(
                 f'a query is (weight, "text", str) or (weight, "image", picture), got {part!r:.80}'
             )
-        return self.model.weigh_query(vectors, "text" if modality == "text" else "image", instance_weight)
+        named: Modality = "text" if modality == "text" else "image"
+        return embed_query(self.model, named, query, instance_weight)[0]
 
     def search_vectors(
         self,
@@ -169,6 +165,24 @@ class Engine:
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text that the model does not know and therefore leaves out."""
         return self.model.word_extractor.unknown_words(text)
+
+
+def embed_query(
+    model: Model, modality: Modality, query: str | ImageSource, instance_weight: float | None = None
+) -> tuple[NDArray[np.float32], list[str]]:
+    """The vector (1, dim) of a raw text or picture as it meets the codes, and the words the model does not know.
+
+    Raises DataError for an empty text, one without a known word and a broken picture, UsageError as
+    ``Model.weigh_query``.
+    """
+    unknown: list[str] = []
+    if modality == "text":
+        text = str(query)
+        unknown = model.word_extractor.check_query(text)
+        vectors = model.embed_text(model.text_features([text]))
+    else:
+        vectors = model.embed_image(model.image_features([query]))
+    return model.weigh_query(vectors, modality, instance_weight), unknown
 
 
 def _own_model(index: Index) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from spdq.engine import embed_query
 from spdq.errors import DataError, UsageError
 from spdq.serving.schemas import Asked, NewItem, Search
 
@@ -53,17 +54,14 @@ def _part(
 ) -> Floats:
     if part.vector is not None:
         vectors = _row(part.vector, dim)
-        modality = part.modality
-        if modality is None:
+        if part.modality is None:
             return vectors
-        return _model(model).weigh_query(vectors, modality, instance_weight)
-    model = _model(model)
-    if part.text is not None:
-        unknown += model.word_extractor.check_query(part.text)
-        vectors = model.embed_text(model.text_features([part.text]))
-        return model.weigh_query(vectors, "text", instance_weight)
-    vectors = model.embed_image(model.image_features([_picture(part, upload)]))
-    return model.weigh_query(vectors, "image", instance_weight)
+        return _model(model).weigh_query(vectors, part.modality, instance_weight)
+    if part.text is None:
+        return embed_query(_model(model), "image", _picture(part, upload), instance_weight)[0]
+    vectors, words = embed_query(_model(model), "text", part.text, instance_weight)
+    unknown += words
+    return vectors
 
 
 def embed_items(model: Model | None, dim: int, items: list[NewItem], upload: bytes | None) -> Floats:
