@@ -139,6 +139,26 @@ class AttributeTable:
                 ).fetchall()
             yield from enumerate(self._checked(some, list(range(start + 1, end + 1))), start)
 
+    def count(self, column: str, removed: Int64Array, limit: int) -> list[tuple[Any, int]]:
+        """Values (at most ``limit``) that rows other than the ``removed`` ones have in a column, and how many have each."""
+        with self._reading():
+            found = self._connection.execute(
+                f'SELECT "{column}", count(*) FROM items'
+                " WHERE row NOT IN (SELECT value FROM json_each(?)) GROUP BY 1 LIMIT ?",
+                (json.dumps((removed + 1).tolist()), limit),
+            ).fetchall()
+        return found
+
+    def extremes(self, column: str, removed: Int64Array) -> tuple[Any, Any]:
+        """The smallest and largest value of a column in rows other than the ``removed`` ones; None where none has one."""
+        with self._reading():
+            found: tuple[Any, Any] = self._connection.execute(
+                f'SELECT min("{column}"), max("{column}") FROM items'
+                " WHERE row NOT IN (SELECT value FROM json_each(?))",
+                (json.dumps((removed + 1).tolist()),),
+            ).fetchone()
+        return found
+
     def _checked(self, found: list[Values], wanted: list[int]) -> list[Values]:
         """The values of the rows that were wanted, without their numbers."""
         numbers, *columns = zip(*found, strict=True) if found else [()]

@@ -96,13 +96,14 @@ def describe(columns: Columns) -> str:
 def shown(values: Values, columns: Columns) -> dict[str, Any]:
     """One item's values as users write them: a set as a sorted list."""
     return {
-        name: value[1:-1].split(_SEPARATOR)
-        if kind == "set" and value not in (None, "")
-        else []
-        if value == "" and kind == "set"
-        else value
+        name: members(value) if kind == "set" and value is not None else value
         for (name, kind), value in zip(columns.items(), values, strict=True)
     }
+
+
+def members(value: str) -> list[str]:
+    """The texts of a set as it is stored."""
+    return value[1:-1].split(_SEPARATOR) if value else []
 
 
 def schema(columns: Columns) -> str:
@@ -179,13 +180,13 @@ def is_text(value: Any) -> bool:
     return True
 
 
-def has(members: Any, member: Any) -> bool | None:
+def has(stored: Any, member: Any) -> bool | None:
     """Whether a set of strings, as it is stored, has this one."""
-    if members is None or member is None:
+    if stored is None or member is None:
         return None
     wanted = str(member)
     return (
-        isinstance(members, str)
+        isinstance(stored, str)
         and _SEPARATOR not in wanted
-        and f"{_SEPARATOR}{wanted}{_SEPARATOR}" in members
+        and f"{_SEPARATOR}{wanted}{_SEPARATOR}" in stored
     )

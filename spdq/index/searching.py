@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from spdq.errors import DataError, IncompatibleError, UsageError
 from spdq.index.attributes import shown
+from spdq.index.facets import Facet, facets
 from spdq.index.filters import Filter, accept_mask
 from spdq.index.ids import IdArray, Int64Array, Uint8Array, accept_ids, sort_keys
 from spdq.index.inputs import accept_filters, accept_mix, accept_queries, accept_radius, at_least_one, mixed
@@ -160,6 +161,13 @@ class Searching:
                 for item, values in zip(here.tolist(), segment.attributes.take(rows[here]), strict=True):
                     found[item] = shown(values, snapshot.state.attributes)
         return found
+
+    def facets(self, most: int = 50) -> dict[str, Facet]:
+        """The values of each attribute and how many items have them, at most ``most`` of them; of numbers the range.
+
+        Raises UsageError for ``most`` below 1.
+        """
+        return facets(self._opened(), at_least_one(most, "most"))
 
     def __len__(self) -> int:
         return self._opened().n_items

@@ -19,6 +19,7 @@ MAX_WHERE = 2000
 MAX_PARTS = 8
 MAX_WIDTH = 8192
 MAX_WEIGHT = 1000.0
+WAYS = ("text", "image", "upload", "vector", "item")
 
 
 def _clean(text: str) -> str:
@@ -60,13 +61,14 @@ class Asked(BaseModel):
     image: Picture | None = Field(None, description="a JPEG, PNG or WebP file in base64")
     upload: Literal[True] | None = Field(None, description="the file `image` of a multipart request")
     vector: Vector | None = Field(None, description="a query that has been embedded already")
+    item: int | str | None = Field(None, description="the id of an item in the index: what it is like")
     modality: Literal["text", "image"] | None = Field(
         None, description="what the vector was embedded from; without it the vector is compared as it is"
     )
 
     def given(self) -> list[str]:
         """Which of the ways to ask are used."""
-        return [name for name in ("text", "image", "upload", "vector") if getattr(self, name) is not None]
+        return [name for name in WAYS if getattr(self, name) is not None]
 
     def check_modality(self) -> None:
         """Raise ValueError for a modality without a vector."""
@@ -82,13 +84,13 @@ class Part(Asked):
     @model_validator(mode="after")
     def _check(self) -> Part:
         if len(self.given()) != 1:
-            raise ValueError("expected exactly one of text, image, upload and vector")
+            raise ValueError("expected exactly one of text, image, upload, vector and item")
         self.check_modality()
         return self
 
 
 class Search(Asked):
-    """One search: exactly one of text, image, upload, vector and mix."""
+    """One search: exactly one of text, image, upload, vector, item and mix."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -107,8 +109,10 @@ class Search(Asked):
     where: Annotated[str, Field(min_length=1, max_length=MAX_WHERE), Clean] | None = Field(
         None, description="a condition on attributes: `label = 'cat' AND year >= 2020`"
     )
-    explain: bool = Field(False, description="also what each codebook adds to a hit's distance")
-    attributes: bool = Field(False, description="also each hit's attributes")
+    explain: bool = Field(
+        False, description="also what each codebook adds to a hit's distance, and which label words it is near"
+    )
+    attributes: bool = Field(False, description="also each hit's attributes, caption and picture")
     instance_weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] | None = Field(
         None, description="of SPDQ's shared part: 0 ranks by meaning alone; of a gated embedding's guess"
     )
@@ -116,7 +120,7 @@ class Search(Asked):
     @model_validator(mode="after")
     def _check(self) -> Search:
         if len(self.given()) + (self.mix is not None) != 1:
-            raise ValueError("expected exactly one of text, image, upload, vector and mix")
+            raise ValueError("expected exactly one of text, image, upload, vector, item and mix")
         self.check_modality()
         return self
 
@@ -143,7 +147,12 @@ class Hit(BaseModel):
         description="inner product, larger = closer; or squared distance, by the index's metric"
     )
     shares: list[float] | None = Field(None, description="what each codebook adds; absent unless asked for")
+    words: list[str] | None = Field(
+        None, description="the label words nearest to what its code stands for; absent unless asked for"
+    )
     attributes: dict[str, Any] | None = Field(None, description="absent unless asked for")
+    caption: str | None = Field(None, description="the first line of its text; absent unless asked for")
+    image: str | None = Field(None, description="where its thumbnail is; absent unless asked for")
 
 
 class Answer(BaseModel):
@@ -171,7 +180,42 @@ class Item(BaseModel):
 
     id: int | str
     attributes: dict[str, Any]
+    caption: str | None = Field(description="the first line of its text")
     image: str | None = Field(description="where its thumbnail is")
+
+
+class Items(BaseModel):
+    """Some items, in the order of their ids."""
+
+    items: list[Item]
+    generation: int
+
+
+class Facet(BaseModel):
+    """What values an attribute has."""
+
+    kind: Literal["int", "float", "str", "set"]
+    values: list[tuple[str, int]] = Field(description="the most frequent texts, and how many items have each")
+    n_values: int | None = Field(description="how many texts there are; null for numbers or too many to count")
+    minimum: float | None
+    maximum: float | None
+
+
+class About(BaseModel):
+    """What is searched, and what it takes."""
+
+    version: str = Field(description="of SPDQ")
+    items: int
+    generation: int
+    metric: Literal["ip", "l2"]
+    bits: int = Field(description="of a code")
+    n_codebooks: int
+    code_bytes: int = Field(description="of all codes")
+    vector_bytes: int = Field(description="of the vectors they stand for, as float32")
+    index_bytes: int = Field(description="of the index: codes, ids, attributes, codebooks, catalogue")
+    searches: list[Literal["text", "image", "vector"]] = Field(description="what can be searched by")
+    pictures: bool = Field(description="whether there are thumbnails")
+    attributes: dict[str, Facet]
 
 
 class NewItem(BaseModel):

@@ -105,7 +105,7 @@ class Service:
         return {"answers": answers, "generation": generation}
 
     def _answers(self, asked: Sequence[Search], upload: bytes | None) -> tuple[list[dict[str, Any]], int]:
-        queries = [embed_search(self.model, self.index.dim, one, upload) for one in asked]
+        queries = [embed_search(self.model, self.index, one, upload) for one in asked]
         return self._at_once(lambda: self._found(asked, queries))
 
     def _at_once(self, read: Callable[[], T]) -> tuple[T, int]:
