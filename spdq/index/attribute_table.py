@@ -140,7 +140,7 @@ class AttributeTable:
             yield from enumerate(self._checked(some, list(range(start + 1, end + 1))), start)
 
     def count(self, column: str, removed: Int64Array, limit: int) -> list[tuple[Any, int]]:
-        """Values (at most ``limit``) that rows other than the ``removed`` ones have in a column, and how many have each."""
+        """At most ``limit`` values of a column and how many rows have each; ``removed`` rows are passed over."""
         with self._reading():
             found = self._connection.execute(
                 f'SELECT "{column}", count(*) FROM items'
@@ -150,7 +150,7 @@ class AttributeTable:
         return found
 
     def extremes(self, column: str, removed: Int64Array) -> tuple[Any, Any]:
-        """The smallest and largest value of a column in rows other than the ``removed`` ones; None where none has one."""
+        """The smallest and largest value of a column, None where no row has one; ``removed`` ones are passed over."""
         with self._reading():
             found: tuple[Any, Any] = self._connection.execute(
                 f'SELECT min("{column}"), max("{column}") FROM items'

@@ -186,7 +186,5 @@ def has(stored: Any, member: Any) -> bool | None:
         return None
     wanted = str(member)
     return (
-        isinstance(stored, str)
-        and _SEPARATOR not in wanted
-        and f"{_SEPARATOR}{wanted}{_SEPARATOR}" in stored
+        isinstance(stored, str) and _SEPARATOR not in wanted and f"{_SEPARATOR}{wanted}{_SEPARATOR}" in stored
     )

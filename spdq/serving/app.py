@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ValidationError
@@ -20,15 +19,18 @@ from spdq.serving.bodies import Bodies
 from spdq.serving.front import Front, check_token
 from spdq.serving.metrics import MEDIA_TYPE as METRICS_TYPE
 from spdq.serving.metrics import Metrics
-from spdq.serving.openapi import bearer, body, describe
+from spdq.serving.openapi import bearer, body, describe, parameters
 from spdq.serving.openapi import problems as described
 from spdq.serving.pool import Pool
 from spdq.serving.problems import Problem, busy
 from spdq.serving.schemas import (
+    About,
     Batch,
     BatchAnswer,
     Changed,
     Item,
+    Items,
+    Listing,
     NewItems,
     Search,
     SearchAnswer,
@@ -196,6 +198,26 @@ def _add_writing(app: FastAPI, service: Service, settings: Settings, pool: Pool)
 
 
 def _add_items(app: FastAPI, service: Service, settings: Settings, pool: Pool, pictures: Pool) -> None:
+    @app.get(
+        "/v1/index",
+        summary="What is searched: how many items, their attributes, and what it takes.",
+        response_model=About,
+        responses=described(*_COMMON),
+    )
+    async def about() -> Response:
+        return await _answered(pool, settings.deadline, service.about)
+
+    @app.get(
+        "/v1/items",
+        summary="The first items by their ids, all or those that fulfil a condition.",
+        response_model=Items,
+        responses=described(*_COMMON),
+        openapi_extra=parameters(Listing),
+    )
+    async def listed(request: Request) -> Response:
+        asked = _parsed(Listing, dict(request.query_params))
+        return await _answered(pool, settings.deadline, lambda: service.items(asked.k, asked.where))
+
     # Before the route of items: an id may have slashes in it.
     @app.get(
         "/v1/items/{item_id:path}/image",
@@ -237,13 +259,7 @@ def _add_items(app: FastAPI, service: Service, settings: Settings, pool: Pool, p
     )
     async def item(item_id: str) -> Response:
         key = item_key(item_id, service.index.id_kind)
-        has_picture = service.thumbnails is not None and key in service.thumbnails
-        image = f"/v1/items/{quote(str(key))}/image" if has_picture else None
-        return await _answered(
-            pool,
-            settings.deadline,
-            lambda: {"id": key, "attributes": service.attributes(key), "image": image},
-        )
+        return await _answered(pool, settings.deadline, lambda: service.item(key))
 
 
 def _parsed(model: type[Asked], content: dict[str, Any]) -> Asked:

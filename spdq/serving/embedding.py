@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spdq.engine import embed_query
 from spdq.errors import DataError, UsageError
+from spdq.index.index import Index
 from spdq.serving.schemas import Asked, NewItem, Search
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class Query:
     unknown: list[str] = field(default_factory=list)
 
 
-def embed_search(model: Model | None, dim: int, search: Search, upload: bytes | None) -> Query:
-    """A search as vectors. Raises UsageError and DataError for what cannot be embedded."""
+def embed_search(model: Model | None, index: Index, search: Search, upload: bytes | None) -> Query:
+    """A search as vectors. Raises UsageError and DataError for what cannot be embedded, or is not in the index."""
     if search.instance_weight is not None and any(
         part.vector is not None and part.modality is None for part in search.parts
     ):
@@ -39,21 +40,23 @@ def embed_search(model: Model | None, dim: int, search: Search, upload: bytes | 
         )
     _check_upload([part.upload for part in search.parts], upload)
     unknown: list[str] = []
-    vectors = [_part(model, dim, part, upload, search.instance_weight, unknown) for part in search.parts]
+    vectors = [_part(model, index, part, upload, search.instance_weight, unknown) for part in search.parts]
     weights = None if search.mix is None else np.array([part.weight for part in search.mix], np.float32)
     return Query(np.concatenate(vectors), weights, list(dict.fromkeys(unknown)))
 
 
 def _part(
     model: Model | None,
-    dim: int,
+    index: Index,
     part: Asked,
     upload: bytes | None,
     instance_weight: float | None,
     unknown: list[str],
 ) -> Floats:
+    if part.item is not None:
+        return _like(model, index, part.item, instance_weight)
     if part.vector is not None:
-        vectors = _row(part.vector, dim)
+        vectors = _row(part.vector, index.dim)
         if part.modality is None:
             return vectors
         return _model(model).weigh_query(vectors, part.modality, instance_weight)
@@ -62,6 +65,15 @@ def _part(
     vectors, words = embed_query(_model(model), "text", part.text, instance_weight)
     unknown += words
     return vectors
+
+
+def _like(model: Model | None, index: Index, item: int | str, instance_weight: float | None) -> Floats:
+    """What an item's code stands for, as a query: as much a picture as a text."""
+    vectors = index.reconstruct(np.array([item], object))
+    if model is None and instance_weight is None:
+        return vectors
+    both = [_model(model).weigh_query(vectors, modality, instance_weight) for modality in ("image", "text")]
+    return np.asarray((both[0] + both[1]) / 2, np.float32)
 
 
 def embed_items(model: Model | None, dim: int, items: list[NewItem], upload: bytes | None) -> Floats:

@@ -68,6 +68,23 @@ def body(model: type[BaseModel], with_upload: bool) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+def parameters(model: type[BaseModel]) -> dict[str, Any]:
+    """What a route's URL may ask for."""
+    fields = model.model_json_schema()["properties"]
+    return {
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": schema["description"],
+                "schema": schema["anyOf"][0] if "anyOf" in schema else schema,
+            }
+            for name, schema in fields.items()
+        ]
+    }
+
+
 def bearer() -> dict[str, Any]:
     """What a route that needs the token says."""
     return {"security": [{"token": []}]}

@@ -110,7 +110,8 @@ class Search(Asked):
         None, description="a condition on attributes: `label = 'cat' AND year >= 2020`"
     )
     explain: bool = Field(
-        False, description="also what each codebook adds to a hit's distance, and which label words it is near"
+        False,
+        description="also what each codebook adds to a hit's distance, and which label words it is near",
     )
     attributes: bool = Field(False, description="also each hit's attributes, caption and picture")
     instance_weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] | None = Field(
@@ -184,6 +185,17 @@ class Item(BaseModel):
     image: str | None = Field(description="where its thumbnail is")
 
 
+class Listing(BaseModel):
+    """Which items to list; the parameters of a URL, so that numbers come as text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    k: int = Field(60, ge=1, le=MAX_K, description="how many; fewer where fewer are there")
+    where: Annotated[str | None, Field(min_length=1, max_length=MAX_WHERE), Clean] = Field(
+        None, description="a condition on attributes"
+    )
+
+
 class Items(BaseModel):
     """Some items, in the order of their ids."""
 
@@ -196,7 +208,9 @@ class Facet(BaseModel):
 
     kind: Literal["int", "float", "str", "set"]
     values: list[tuple[str, int]] = Field(description="the most frequent texts, and how many items have each")
-    n_values: int | None = Field(description="how many texts there are; null for numbers or too many to count")
+    n_values: int | None = Field(
+        description="how many texts there are; null for numbers or too many to count"
+    )
     minimum: float | None
     maximum: float | None
 

@@ -16,6 +16,7 @@ from spdq.errors import UsageError
 from spdq.index.index import Index
 from spdq.models import load_model
 from spdq.serving.app import create_app
+from spdq.serving.captions import captions
 from spdq.serving.protocol import timed
 from spdq.serving.service import Service
 from spdq.serving.settings import Settings
@@ -43,7 +44,7 @@ def serve(
     model
         The model directory; None takes the one the index was built with, if it says so.
     pictures
-        A data set file that names the pictures of the items, for thumbnails.
+        A data set file that names the pictures of the items, for thumbnails, and has their texts, for captions.
     ready
         Called with the server's address as soon as it answers.
 
@@ -62,7 +63,7 @@ def serve(
     with listener, Index.open(index, writable=settings.allow_writes) as opened:
         directory = model or opened.model_path
         loaded = None if directory is None else _loaded(directory)
-        service = Service(opened, loaded, None if pictures is None else _thumbnails(Path(pictures)))
+        service = Service(opened, loaded, *(() if pictures is None else _shown_of(Path(pictures))))
         service.warm_up()  # What fails here is an error of the command, not of the web program's start.
         _Server(service, settings, listener, ready).run([listener])
 
@@ -91,10 +92,11 @@ def _loaded(directory: str | os.PathLike[str]) -> Model:
     return load_model(directory)
 
 
-def _thumbnails(file: Path) -> Thumbnails:
+def _shown_of(file: Path) -> tuple[Thumbnails, dict[int | str, str]]:
     from spdq.data.dataset import Dataset
 
-    return Thumbnails(Dataset.load(file))
+    dataset = Dataset.load(file)
+    return Thumbnails(dataset), captions(dataset)
 
 
 class _Server(uvicorn.Server):

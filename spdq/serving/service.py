@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
+from spdq import __version__
 from spdq.errors import DataError, SpdqError
 from spdq.index.filters import Filter
 from spdq.index.index import Index
 from spdq.serving.embedding import Query, embed_items, embed_search
+from spdq.serving.label_words import MAX_WORDS, LabelWords
 from spdq.serving.problems import Problem, busy
 from spdq.serving.schemas import NewItem, Search
 from spdq.serving.thumbnails import Thumbnails
@@ -41,12 +45,18 @@ class Service:
         The one the index was built with; None answers searches by vectors alone.
     thumbnails
         Pictures of the items, where there are some.
+    captions
+        A line about each item, by id.
 
     Raises IncompatibleError for a model the index was not built with, DataError for pictures of other items.
     """
 
     def __init__(
-        self, index: Index, model: Model | None = None, thumbnails: Thumbnails | None = None
+        self,
+        index: Index,
+        model: Model | None = None,
+        thumbnails: Thumbnails | None = None,
+        captions: Mapping[int | str, str] | None = None,
     ) -> None:
         if model is not None:
             index.check_model(model.fingerprint)
@@ -57,11 +67,15 @@ class Service:
         self.index = index
         self.model = model
         self.thumbnails = thumbnails
+        self.captions = captions or {}
         self.draining = False
         self._warm = False
         self.fault: str | None = None
         """Why the index could not be brought up to date, None where it could."""
         self._filter = lru_cache(KEPT_FILTERS)(self._new_filter)
+        self._about = lru_cache(1)(self._new_about)
+        self._label_words: LabelWords | None = None
+        self._searches: list[str] = []
         self._writing = threading.Lock()
 
     def warm_up(self) -> None:
@@ -70,16 +84,46 @@ class Service:
             return
         self._warm = True
         self.index.search(np.zeros((1, self.index.dim), np.float32), k=1, threads=1)
-        if self.model is None:
-            return
-        try:
-            self.model.embed_text(self.model.text_features(["a"]))
-        except SpdqError as error:
-            _log.info("no searches by texts: %s", error)
-        try:
-            self.model.embed_image(self.model.image_features([Image.new("RGB", (8, 8))]))
-        except SpdqError as error:
-            _log.info("no searches by pictures: %s", error)
+        if self.model is not None:
+            try:
+                self.model.embed_text(self.model.text_features(["a"]))
+                self._searches.append("text")
+            except SpdqError as error:
+                _log.info("no searches by texts: %s", error)
+            try:
+                self.model.embed_image(self.model.image_features([Image.new("RGB", (8, 8))]))
+                self._searches.append("image")
+            except SpdqError as error:
+                _log.info("no searches by pictures: %s", error)
+            self._label_words = LabelWords(self.model, self._labels(), self.index.metric)
+        self._searches.append("vector")
+
+    def _labels(self) -> list[str]:
+        """Members of the sets that items have: what people say of them."""
+        found = self.index.facets(MAX_WORDS)
+        return [value for facet in found.values() if facet.kind == "set" for value, _ in facet.values]
+
+    def about(self) -> dict[str, Any]:
+        """What is searched, and what it takes."""
+        return self._at_once(lambda: self._about(self.index.generation))[0]
+
+    def _new_about(self, generation: int) -> dict[str, Any]:
+        stats = self.index.stats()
+        items = stats["items"]
+        return {
+            "version": __version__,
+            "items": items,
+            "generation": generation,
+            "metric": stats["metric"],
+            "bits": stats["bits"],
+            "n_codebooks": stats["n_codebooks"],
+            "code_bytes": items * stats["code_bytes"],
+            "vector_bytes": items * self.index.dim * 4,
+            "index_bytes": stats["bytes"],
+            "searches": self._searches,
+            "pictures": self.thumbnails is not None,
+            "attributes": {name: asdict(facet) for name, facet in self.index.facets().items()},
+        }
 
     def refresh(self) -> None:
         """Go on to the newest generation; what keeps it from that is told by ``fault``, and the old one serves on."""
@@ -158,19 +202,48 @@ class Service:
             shares = self.index.explain(query.vectors, ids, query.weights)
             for hit, row in zip(hits, shares.tolist(), strict=True):
                 hit["shares"] = row
+            if self._label_words is not None:
+                for hit, near in zip(
+                    hits, self._label_words.nearest(self.index.reconstruct(ids)), strict=True
+                ):
+                    hit["words"] = near
         if asked.attributes and hits:
-            for hit, values in zip(hits, self.index.attributes_of(ids), strict=True):
-                hit["attributes"] = values
+            for hit, known in zip(hits, self._known(ids), strict=True):
+                hit |= known
         return hits
+
+    def _known(self, ids: Any) -> list[dict[str, Any]]:
+        """Attributes, caption and picture of items."""
+        return [
+            {"id": key, "attributes": values, "caption": self.captions.get(key), "image": self._image(key)}
+            for key, values in zip(ids.tolist(), self.index.attributes_of(ids), strict=True)
+        ]
+
+    def _image(self, key: int | str) -> str | None:
+        has_one = self.thumbnails is not None and key in self.thumbnails
+        return f"/v1/items/{quote(str(key))}/image" if has_one else None
 
     def _new_filter(self, where: str) -> Filter:
         return self.index.filter(where=where)
 
-    def attributes(self, key: int | str) -> dict[str, Any]:
-        """The attributes of an item. Raises Problem 404."""
+    def item(self, key: int | str) -> dict[str, Any]:
+        """What is known of an item. Raises Problem 404."""
         if key not in self.index:
             raise _no_item(key)
-        return self.index.attributes_of([key])[0]
+        return self._known(_as_ids([key]))[0]
+
+    def items(self, k: int, where: str | None) -> dict[str, Any]:
+        """The first k items in the order of their ids, of those that fulfil a condition."""
+
+        def first() -> list[dict[str, Any]]:
+            nothing = np.zeros((1, self.index.dim), np.float32)
+            wanted = None if where is None else self._filter(where)
+            distances, ids = self.index.search(nothing, k, wanted, threads=1)
+            # Equally far from nothing, they come by their ids.
+            return self._known(ids[0][np.isfinite(distances[0])])
+
+        items, generation = self._at_once(first)
+        return {"items": items, "generation": generation}
 
     def add(self, items: Sequence[NewItem], replace: bool, upload: bytes | None) -> dict[str, Any]:
         """Add items, or none of them. Raises Problem 409 for one that is there already, unless it may be replaced."""

@@ -17,6 +17,7 @@ from spdq import load_model
 from spdq.features import image_extractor
 from spdq.index import Index
 from spdq.serving import Service, Settings, create_app
+from spdq.serving.captions import captions
 from spdq.serving.thumbnails import Thumbnails
 from spdq.training.recipes import RECIPES
 from spdq.training.run import train_task
@@ -157,7 +158,8 @@ def serving(made, model):
     def opened(path=made.index, model=model, pictures=False, headers=None, change=None, **settings):
         chosen = Settings(**{"threads": 2, **settings})
         with Index.open(path, writable=chosen.allow_writes) as index:
-            service = Service(index, model, Thumbnails(made.dataset) if pictures else None)
+            shown = (Thumbnails(made.dataset), captions(made.dataset)) if pictures else ()
+            service = Service(index, model, *shown)
             if change is not None:
                 change(service)
             client = Client(create_app(service, chosen), **(headers or {}))

@@ -87,8 +87,9 @@ def test_the_description_is_whole(serving, own_index, writes):
     with serving(own_index, **given) as client:
         api = client("GET", "/openapi.json").json()
         paths = {"/healthz", "/readyz", "/metrics", "/v1/search", "/v1/search/batch", "/v1/items/{item_id}"}
-        paths |= {"/v1/items/{item_id}/image"} | ({"/v1/items"} if writes else set())
+        paths |= {"/v1/items/{item_id}/image", "/v1/items", "/v1/index"}
         assert set(api["paths"]) == paths
+        assert set(api["paths"]["/v1/items"]) == ({"get", "post"} if writes else {"get"})
         assert ("delete" in api["paths"]["/v1/items/{item_id}"]) == writes
         wanted = {reference.rpartition("/")[2] for reference in references(api)}
         assert {"Search", "Problem", "SearchAnswer"} <= wanted <= set(api["components"]["schemas"])

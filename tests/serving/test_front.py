@@ -71,7 +71,7 @@ def test_every_answer_has_the_security_headers(client):
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [
-    ("GET", "/nowhere", 404), ("GET", "/docs", 404), ("GET", "/redoc", 404), ("POST", "/v1/items", 404),
+    ("GET", "/nowhere", 404), ("GET", "/docs", 404), ("GET", "/redoc", 404), ("POST", "/v1/items", 405),
     ("DELETE", "/v1/items/100", 405), ("GET", "/v1/search", 405), ("BREW", "/healthz", 405),
 ])  # fmt: skip
 def test_routes_that_are_not_there(client, told_problem, method, path, status):
@@ -118,7 +118,7 @@ def test_what_is_wrong_with_the_server_stays_in_its_log(serving, told_problem, c
         def fail(*_):
             raise error
 
-        service.attributes = fail
+        service.item = fail
 
     with serving(change=broken) as client:
         answer = client("GET", "/v1/items/100")

@@ -24,10 +24,48 @@ def writing(serving, own_index):
         yield client
 
 
+def test_items_are_listed_by_their_ids(client, told_problem):
+    ids = [100 + 7 * row for row in range(N_ITEMS)]
+    first = told_problem(client("GET", "/v1/items?k=3"), 200)
+    assert [item["id"] for item in first["items"]] == ids[:3]
+    assert first["items"][0] == told_problem(client("GET", "/v1/items/100"), 200)
+    assert [item["id"] for item in told_problem(client("GET", "/v1/items?k=1000"), 200)["items"]] == ids
+    chosen = told_problem(client("GET", "/v1/items", params={"where": "colour = 'blue'", "k": 2}), 200)
+    assert [item["id"] for item in chosen["items"]] == ids[2:6:3]
+    none = told_problem(client("GET", "/v1/items", params={"where": "number > 99"}), 200)
+    assert none["items"] == []
+
+
+@pytest.mark.parametrize(("query", "detail"), [
+    ("k=0", "/k: Input should be greater"), ("k=1001", "/k: Input should be less"), ("k=x", "/k: Input"),
+    ("where=", "/where: String should have at least"), ("where=colour", None), ("where=nothing", "not a condition"),
+    ("page=2", "/page: Extra inputs"),
+])  # fmt: skip
+def test_lists_that_cannot_be_had(client, told_problem, query, detail):
+    said = told_problem(client("GET", f"/v1/items?{query}"), 422 if detail else 200)
+    assert said["items"] == [] if detail is None else detail in said
+
+
+def test_what_is_searched_is_told(client, told_problem):
+    about = told_problem(client("GET", "/v1/index"), 200)
+    assert (about["items"], about["bits"], about["n_codebooks"], about["metric"]) == (N_ITEMS, 16, 2, "ip")
+    assert about["code_bytes"] == 2 * N_ITEMS
+    assert about["vector_bytes"] == 4 * N_ITEMS * client.service.index.dim
+    assert about["searches"] == ["text", "image", "vector"]
+    assert about["pictures"]
+    facets = about["attributes"]
+    assert facets["colour"]["values"] == [["blue", 20], ["green", 20], ["red", 20]]
+    assert facets["tags"] == {
+        "kind": "set", "values": [["even", 30]], "n_values": 1, "minimum": None, "maximum": None
+    }  # fmt: skip
+    assert (facets["number"]["minimum"], facets["number"]["maximum"]) == (0, N_ITEMS - 1)
+
+
 def test_an_item_is_shown(client, told_problem):
     want = {"colour": "red", "size": "small", "number": 0, "tags": ["even"]}
     item = told_problem(client("GET", "/v1/items/100"), 200)
-    assert item == {"id": 100, "attributes": want, "image": "/v1/items/100/image"}
+    image = "/v1/items/100/image"
+    assert item == {"id": 100, "attributes": want, "caption": "small red", "image": image}
     assert told_problem(client("GET", "/v1/items/107"), 200)["attributes"]["tags"] is None
 
 

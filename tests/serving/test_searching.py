@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_models import N_ITEMS
+from made_models import COLOURS, N_ITEMS
 
 from spdq.engine import Engine
 from spdq.index import Index
@@ -53,6 +53,47 @@ def test_a_mixture_finds_what_the_engine_finds(client, engine, png):
     }
     answer = client("POST", "/v1/search", files={"image": png(1)}, data={"json": json.dumps(asked)})
     assert answer.json()["hits"] == hits
+
+
+def test_an_item_finds_what_is_like_it(client, engine, model):
+    vectors = engine.index.reconstruct([107])
+    hits = client.search(item=107, k=5)["hits"]
+    distances, ids = engine.index.search(model.weigh_query(vectors, "image"), 5)
+    assert [(hit["id"], hit["distance"]) for hit in hits] == list(
+        zip(ids[0].tolist(), distances[0].tolist(), strict=True)
+    )
+    weighed = client.search(item=107, k=5, instance_weight=0.5)["hits"]
+    distances, ids = engine.index.search(model.weigh_query(vectors, "text", 0.5), 5)
+    assert [hit["id"] for hit in weighed] == ids[0].tolist()
+    mixed = client.search(mix=[{"item": 107}, {"item": 107, "weight": -1}], k=2)["hits"]
+    assert [hit["distance"] for hit in mixed] == [0, 0]
+    assert "no item has the id 101" in client.search(422, item=101)
+    assert "expected integers, got str" in client.search(422, item="a")
+
+
+def test_an_item_finds_what_is_like_it_without_a_model(serving, engine):
+    with serving(model=None) as client:
+        hits = client.search(item=107, k=4)["hits"]
+        found = engine.index.search(engine.index.reconstruct([107]), 4)[1]
+        assert [hit["id"] for hit in hits] == found[0].tolist()
+        assert "no model" in client.search(422, item=107, instance_weight=0.5)
+        assert client("GET", "/v1/index").json()["searches"] == ["vector"]
+
+
+def test_a_hit_says_what_it_is_near_and_shows(serving, made, model, tmp_path):
+    dataset = made.dataset
+    vectors = model.embed_unit(dataset.image_features, model.text_features(dataset.texts))
+    labels = [[f"colour:{COLOURS[row % 3]}", "unheard-of"] for row in range(N_ITEMS)]
+    with Index.create(
+        tmp_path / "i", model.codebooks, "ip", "int", model.fingerprint, made.model, {"labels": "set"}
+    ) as index:
+        index.add(vectors, dataset.ids, {"labels": labels})
+    with serving(tmp_path / "i", pictures=True) as client:
+        hits = client.search(text="green", k=3, explain=True, attributes=True)["hits"]
+    assert [hit["words"][0] for hit in hits] == ["green"] * 3
+    assert [sorted(hit["words"]) for hit in hits] == [sorted(COLOURS)] * 3
+    assert [hit["caption"].split()[1] for hit in hits] == ["green"] * 3
+    assert [hit["image"] for hit in hits] == [f"/v1/items/{hit['id']}/image" for hit in hits]
 
 
 def test_a_vector_is_compared_as_it_is_or_weighed_as_its_modality(client, engine, model):
@@ -122,7 +163,7 @@ def test_a_batch_takes_no_files(client, told_problem, png):
 
 
 @pytest.mark.parametrize(("asked", "detail"), [
-    ({}, "exactly one of text, image, upload, vector and mix"),
+    ({}, "exactly one of text, image, upload, vector, item and mix"),
     ({"text": "a", "vector": [1.0]}, "exactly one of text"),
     ({"text": "red", "modality": "text"}, "modality goes with a vector"),
     ({"text": ""}, "/text: String should have at least 1 character"),
@@ -155,7 +196,7 @@ def test_a_batch_takes_no_files(client, told_problem, png):
     ({"upload": False}, "/upload: Input should be True"),
     ({"mix": []}, "/mix: List should have at least 1 item"),
     ({"mix": [{"text": "red"}] * 9}, "/mix: List should have at most 8"),
-    ({"mix": [{"weight": 1.0}]}, "/mix/0: expected exactly one of text, image, upload and vector"),
+    ({"mix": [{"weight": 1.0}]}, "/mix/0: expected exactly one of text, image, upload, vector and item"),
     ({"mix": [{"text": "red", "modality": "text"}]}, "/mix/0: modality goes with a vector"),
     ({"mix": [{"text": "red", "weight": 1001}]}, "/mix/0/weight: Input should be less than"),
     ({"mix": [{"text": "red", "weight": 1e999}]}, "not JSON: Infinity"),
