@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from spdq import __version__
 from spdq.errors import UsageError
-from spdq.serving import problems, thumbnails
+from spdq.serving import paths, problems, thumbnails
 from spdq.serving.bodies import Bodies
 from spdq.serving.front import Front, check_token
 from spdq.serving.metrics import MEDIA_TYPE as METRICS_TYPE
@@ -34,7 +34,6 @@ from spdq.serving.schemas import (
     NewItems,
     Search,
     SearchAnswer,
-    item_key,
 )
 from spdq.serving.service import Service
 from spdq.serving.settings import Settings
@@ -184,7 +183,7 @@ def _add_writing(app: FastAPI, service: Service, settings: Settings, pool: Pool)
             )
 
     @app.delete(
-        "/v1/items/{item_id:path}",
+        "/v1/items/{item_id:item}",
         summary="Remove an item.",
         status_code=204,
         responses=described(*_COMMON, 404, 507),
@@ -192,7 +191,7 @@ def _add_writing(app: FastAPI, service: Service, settings: Settings, pool: Pool)
     )
     async def remove(request: Request, item_id: str) -> Response:
         check_token(request.headers, settings)
-        key = item_key(item_id, service.index.id_kind)
+        key = paths.item_key(item_id, service.index.id_kind)
         await pool.run(lambda: service.remove(key), settings.deadline)
         return Response(status_code=204)
 
@@ -218,7 +217,6 @@ def _add_items(app: FastAPI, service: Service, settings: Settings, pool: Pool, p
         asked = _parsed(Listing, dict(request.query_params))
         return await _answered(pool, settings.deadline, lambda: service.items(asked.k, asked.where))
 
-    # Before the route of items: an id may have slashes in it.
     @app.get(
         "/v1/items/{item_id:path}/image",
         summary="A small picture of an item, as WebP.",
@@ -244,7 +242,7 @@ def _add_items(app: FastAPI, service: Service, settings: Settings, pool: Pool, p
         if size not in map(str, thumbnails.SIZES):
             sizes = ", ".join(map(str, thumbnails.SIZES))
             raise Problem(422, f"size: expected one of {sizes}, got {size[:20]!r}")
-        key = item_key(item_id, service.index.id_kind)
+        key = paths.item_key(item_id, service.index.id_kind)
         made = await pictures.run(lambda: small.of(key, int(size)), settings.deadline)
         headers = {"ETag": made.tag, "Cache-Control": "private, max-age=3600"}
         if made.tag in request.headers.get("if-none-match", ""):
@@ -252,13 +250,13 @@ def _add_items(app: FastAPI, service: Service, settings: Settings, pool: Pool, p
         return Response(made.content, headers=headers, media_type=thumbnails.MEDIA_TYPE)
 
     @app.get(
-        "/v1/items/{item_id:path}",
+        "/v1/items/{item_id:item}",
         summary="What is known of an item.",
         response_model=Item,
         responses=described(*_COMMON, 404),
     )
     async def item(item_id: str) -> Response:
-        key = item_key(item_id, service.index.id_kind)
+        key = paths.item_key(item_id, service.index.id_kind)
         return await _answered(pool, settings.deadline, lambda: service.item(key))
 
 

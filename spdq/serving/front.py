@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spdq.serving.metrics import Metrics
+from spdq.serving.paths import as_sent
 from spdq.serving.problems import Problem, busy, of_any
 from spdq.serving.service import Service
 from spdq.serving.settings import Settings
@@ -40,6 +41,7 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = as_sent(scope)
         began = time.perf_counter()
         status = 0
 
@@ -61,7 +63,7 @@ class Front:
                 if status:
                     raise
                 await _problem(error).response()(scope, receive, answer)
-        route = getattr(scope.get("route"), "path", "other")
+        route = getattr(scope.get("route"), "path_format", "other")
         self._metrics.answered(scope["method"], route, status, time.perf_counter() - began)
 
     def _check(self, scope: Scope) -> None:

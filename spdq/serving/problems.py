@@ -127,5 +127,15 @@ def install(app: FastAPI) -> None:
     async def told(_: Request, error: Exception) -> Response:
         return of_any(error).response()
 
+    async def not_allowed(request: Request, _: Exception) -> Response:
+        # Each method is a route of its own, and the error names that of the first.
+        path = request.scope["route"].path
+        known = sorted(
+            method for route in request.app.routes if route.path == path for method in route.methods
+        )
+        detail = f"expected {' or '.join(known)}, got {request.method[:20]}"
+        return Problem(405, detail, {"Allow": ", ".join(known)}).response()
+
     for kind in (Problem, SpdqError, HTTPException, ClientDisconnect):
         app.add_exception_handler(kind, told)
+    app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, not_allowed)

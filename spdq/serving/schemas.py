@@ -9,9 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from spdq.index.ids import accept_ids
-from spdq.serving.problems import Problem
-
 MAX_K = 1000
 MAX_BATCH = 64
 MAX_TEXT = 2000
@@ -271,21 +268,3 @@ class Changed(BaseModel):
 
     items: int = Field(description="items added or replaced")
     generation: int
-
-
-def item_key(text: str, kind: str) -> int | str:
-    """The id in a path, as an index of that kind of ids has it. Raises Problem 404 where it can be none."""
-    missing = Problem(404, f"no item {text[:100]!r}")
-    if kind == "str":
-        if not 0 < len(text.encode("utf-8", "surrogatepass")) <= 1024:
-            raise missing
-        try:
-            return str(accept_ids([text], 1, kind)[0])
-        except ValueError:
-            raise missing from None
-    try:
-        if len(text) > 20 or not text.removeprefix("-").isascii() or not text.removeprefix("-").isdigit():
-            raise missing
-        return int(accept_ids([int(text)], 1, kind)[0])
-    except ValueError:
-        raise missing from None

@@ -221,7 +221,7 @@ class Service:
 
     def _image(self, key: int | str) -> str | None:
         has_one = self.thumbnails is not None and key in self.thumbnails
-        return f"/v1/items/{quote(str(key))}/image" if has_one else None
+        return f"/v1/items/{quote(str(key), safe='')}/image" if has_one else None
 
     def _new_filter(self, where: str) -> Filter:
         return self.index.filter(where=where)

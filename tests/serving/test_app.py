@@ -46,7 +46,7 @@ def test_what_is_counted(serving):
         found = figures(client)
     assert found["spdq_http_requests_total", "POST", "/v1/search", "200"] == 3
     assert found["spdq_http_requests_total", "POST", "/v1/search", "422"] == 1
-    assert found["spdq_http_requests_total", "GET", "/v1/items/{item_id:path}", "404"] == 1
+    assert found["spdq_http_requests_total", "GET", "/v1/items/{item_id}", "404"] == 1
     assert found["spdq_http_requests_total", "other", "other", "404"] == 1
     assert found["spdq_http_request_seconds_count", "/v1/search"] == 4
     assert found["spdq_http_requests_under_way",] == 1

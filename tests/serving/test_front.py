@@ -78,6 +78,18 @@ def test_routes_that_are_not_there(client, told_problem, method, path, status):
     told_problem(client(method, path), status)
 
 
+@pytest.mark.parametrize(("method", "path", "allowed"), [
+    ("PUT", "/v1/items", "GET, POST"), ("PUT", "/v1/items/100", "DELETE, GET"), ("DELETE", "/v1/items/100/image", "GET"),
+    ("POST", "/healthz", "GET"),
+])  # fmt: skip
+def test_all_methods_of_a_path_are_told(serving, own_index, told_problem, method, path, allowed):
+    with serving(own_index, allow_writes=True, token=TOKEN, headers=BEARER) as client:
+        answer = client(method, path)
+        wanted = " or ".join(allowed.split(", "))
+        assert told_problem(answer, 405) == f"expected {wanted}, got {method}"
+        assert answer.headers["allow"] == allowed
+
+
 def test_an_address_that_others_reach_asks_for_the_token(serving, told_problem):
     with serving(host="0.0.0.0", token=TOKEN) as client:
         for headers in (

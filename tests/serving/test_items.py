@@ -94,7 +94,7 @@ def test_items_that_are_not_there(client, told_problem, key):
     told_problem(client("GET", f"/v1/items/{key}/image"), 404)
 
 
-@pytest.mark.parametrize("key", ["a", "b/c", "d e", "\u00e9", "%", "..x", "a?b#c"])
+@pytest.mark.parametrize("key", ["a", "b/c", "d e", "\u00e9", "%", "..x", "a?b#c", "image", "a/image"])
 def test_string_ids_come_back_as_they_went_in(serving, told_problem, tmp_path, key):
     words = np.zeros((2, 4, 4), np.float32)
     with Index.create(tmp_path / "index", Codebooks(words, "product"), ids="str") as index:
@@ -103,6 +103,7 @@ def test_string_ids_come_back_as_they_went_in(serving, told_problem, tmp_path, k
         path = "/v1/items/" + "".join(f"%{byte:02X}" for byte in key.encode())
         assert told_problem(client("GET", path), 200)["id"] == key
         told_problem(client("GET", path + "x"), 404)
+        assert "without pictures" in told_problem(client("GET", path + "/image"), 404)
         told_problem(client("GET", "/v1/items/" + "x" * 1025), 404)
         told_problem(client("GET", "/v1/items/%00"), 404)
         told_problem(client("DELETE", path), 204)
