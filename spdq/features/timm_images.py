@@ -57,7 +57,13 @@ class TimmExtractor(NetworkExtractor):
         seen = timm.data.resolve_model_data_config(network)
         preparation = {key: list(value) if isinstance(value, tuple) else value for key, value in seen.items()}
         prepare = timm.data.create_transform(**seen, is_training=False)
-        return Encoder(network, network, network, prepare, preparation)
+        return Encoder(
+            network=network,
+            embed=network,
+            weights=network.state_dict,
+            prepare=prepare,
+            preparation=preparation,
+        )
 
     def _file(self, spec: str, config: dict[str, Any]) -> tuple[Path, int]:
         """The file of the weights, and of how many classes its classifier is."""

@@ -1,10 +1,11 @@
-"""Weights of image networks: found on this machine, fetched only where that is allowed, known by their SHA-256."""
+"""Weights of networks: found on this machine, fetched only where that is allowed, known by their SHA-256."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,25 +19,26 @@ from spdq.errors import (
 )
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
 ENDING = ".safetensors"
 
 
 @contextmanager
-def library(name: str, extra: str) -> Iterator[None]:
-    """Import ``timm`` or ``open_clip``, which bring torchvision, in its body.
+def library(name: str, extra: str, torchvision: bool = True) -> Iterator[None]:
+    """Import ``timm`` or ``open_clip`` in its body, or, without ``torchvision``, a library that does not insist on it.
 
     Raises MissingExtraError, naming the extra, where that fails.
     """
     try:
-        _import_torchvision()
+        if torchvision or find_spec("torchvision"):
+            _import_torchvision()
         yield
     except (ImportError, RuntimeError) as error:
         # torchvision beside a torch it was not made for fails with either.
         reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
         raise MissingExtraError(
-            f'this image extractor needs {name}, which cannot be imported{reason}: pip install "spdq[{extra}]"'
+            f'this extractor needs {name}, which cannot be imported{reason}: pip install "spdq[{extra}]"'
         ) from error
 
 
@@ -124,13 +126,13 @@ def unfit(spec: str, file: Path, error: Exception) -> SpdqError:
     return IncompatibleError(f"extractor {spec}: {file} holds other weights than this network's ({reason})")
 
 
-def weights_sha256(network: nn.Module) -> str:
-    """Hex SHA-256 over the names, types, shapes and bytes of all that a network stores, whatever file it came from."""
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """Hex SHA-256 over the names, types, shapes and bytes of what a network stores, whatever file it came from."""
     import torch
 
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(weights.items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {list(values.shape)}\n".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

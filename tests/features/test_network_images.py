@@ -27,7 +27,13 @@ class Small(NetworkExtractor):
         )  # fmt: skip
         self.fed = []
         network.register_forward_pre_hook(lambda _, x: self.fed.append(tuple(x[0].shape)))
-        return Encoder(network, network, network, prepare, {"size": 32})
+        return Encoder(
+            network=network,
+            embed=network,
+            weights=network.state_dict,
+            prepare=prepare,
+            preparation={"size": 32},
+        )
 
 
 def prepare(picture):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from spdq.errors import DamagedError, IncompatibleError, MissingExtraError, NotFoundError, UsageError
 from spdq.features import image_extractor
-from spdq.features.open_clip_images import import_open_clip
+from spdq.features.open_clip_weights import import_open_clip
 
 try:
     open_clip = import_open_clip()

@@ -118,7 +118,7 @@ def test_a_torchvision_that_cannot_be_imported(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == (
-        "spdq.errors.MissingExtraError: this image extractor needs timm, which cannot be imported "
+        "spdq.errors.MissingExtraError: this extractor needs timm, which cannot be imported "
         '(made for another torch): pip install "spdq[timm]"'
     )
 
