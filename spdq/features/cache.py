@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +18,14 @@ from PIL import Image
 
 from spdq.errors import LockedError, StorageError
 from spdq.features.images import ImageSource
+from spdq.features.prefetch import prefetched
 from spdq.features.registry import ImageExtractor
 
 if TYPE_CHECKING:
     import sqlite3
 
 CHUNK = 64
-"""Pictures between two writes: what a kill can lose."""
+"""Pictures between two writes; a kill can lose those of two."""
 WAIT_SECONDS = 60
 _TABLES = """
 CREATE TABLE IF NOT EXISTS rows (picture BLOB PRIMARY KEY, features BLOB NOT NULL, checksum BLOB NOT NULL);
@@ -35,7 +38,7 @@ class CachedExtractor:
 
     A row is known by the SHA-256 of the picture file's bytes and by all settings of the extractor: each set of settings
     has a SQLite file of its own in the folder, made where it is missing. Any number of processes may share the folder;
-    a killed one loses no more than the last 64 pictures. Every row has a checksum, and a damaged one, or a damaged
+    a killed one loses no more than the last 128 pictures. Every row has a checksum, and a damaged one, or a damaged
     file, is extracted anew. PIL images have no file and are always extracted.
     """
 
@@ -71,43 +74,48 @@ class CachedExtractor:
             return self._extractor.extract(images, progress)
         features = np.empty((len(images), self.dim), np.float32)
         store = _Store(self._folder, self.settings(), self.dim)
-        for start in range(0, len(images), CHUNK):
-            chunk = images[start : start + CHUNK]
-            features[start : start + len(chunk)] = self._rows(store, chunk, start, len(images), progress)
-            if progress is not None:
-                progress(start + len(chunk), len(images))
+        chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+
+        def look_up(chunk: int) -> tuple[list[_Content], dict[bytes, np.ndarray]]:
+            seen = [_Content(image) for image in chunks[chunk]]
+            return seen, store.read([content.key for content in seen if content.key])
+
+        first: dict[bytes, int] = {}
+        start = 0
+        # Chunks are looked up ahead and written behind, so that the extractor waits for neither.
+        with ThreadPoolExecutor(1, "spdq-cache") as writer:
+            writing: Future[None] | None = None
+            for [(seen, known)] in prefetched(look_up, len(chunks), 1):
+                new = []
+                for row, content in enumerate(seen, start):
+                    if content.key in known:
+                        features[row] = known[content.key]
+                    elif content.key is None or first.setdefault(content.key, row) == row:
+                        new.append(row)
+                stop = start + len(seen)
+                if new:
+                    offset = stop - len(new)
+                    inner = None if progress is None else partial(_report, progress, offset, len(images))
+                    features[new] = self._extractor.extract([images[row] for row in new], inner)
+                    # A file that changed meanwhile is none that its key describes.
+                    keys = [(seen[row - start].unchanged_key(), features[row]) for row in new]
+                    if writing is not None:
+                        writing.result()
+                    writing = writer.submit(store.write, [(key, found) for key, found in keys if key])
+                for row, content in enumerate(seen, start):
+                    # The same picture twice is extracted once.
+                    if content.key in first:
+                        features[row] = features[first[content.key]]
+                start = stop
+                if progress is not None:
+                    progress(stop, len(images))
+            if writing is not None:
+                writing.result()
         return features
 
-    def _rows(
-        self,
-        store: _Store,
-        chunk: Sequence[ImageSource],
-        start: int,
-        total: int,
-        progress: Callable[[int, int], None] | None,
-    ) -> np.ndarray:
-        """Features of some pictures, the first of which is ``start`` of ``total``."""
-        rows = np.empty((len(chunk), self.dim), np.float32)
-        seen = [_Content(image) for image in chunk]
-        known = store.read([content.key for content in seen if content.key])
-        # The same picture twice is extracted once.
-        first: dict[bytes, int] = {}
-        new = []
-        for slot, content in enumerate(seen):
-            if content.key in known:
-                rows[slot] = known[content.key]
-            elif content.key is None or first.setdefault(content.key, slot) == slot:
-                new.append(slot)
-        if new:
-            offset = start + len(chunk) - len(new)
-            inner = None if progress is None else (lambda done, _: progress(offset + done, total))
-            rows[new] = self._extractor.extract([chunk[slot] for slot in new], inner)
-            # A file that changed meanwhile is none that its key describes.
-            store.write([(key, rows[slot]) for slot in new if (key := seen[slot].unchanged_key())])
-        for slot, content in enumerate(seen):
-            if content.key in first:
-                rows[slot] = rows[first[content.key]]
-        return rows
+
+def _report(progress: Callable[[int, int], None], offset: int, total: int, done: int, _: int) -> None:
+    progress(offset + done, total)
 
 
 class _Content:

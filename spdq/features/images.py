@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,8 +21,36 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 16_000_000
 MAX_SIDE = 8192
 
-# warnings.catch_warnings changes the whole process: two threads in it at once could leave its filter behind.
-_decoding = threading.Lock()
+
+class _Strict:
+    """While any thread is inside, what Pillow warns about is an error.
+
+    ``warnings.catch_warnings`` changes the whole process: two threads in it at once could leave its filter behind, so
+    the first one in enters it and the last one out leaves it. Other threads' warnings stay warnings.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                # By the module that is warned about: Pillow's, or where it looks one call up, this one.
+                warnings.filterwarnings("error", module=rf"PIL\b|{re.escape(__name__)}$")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._caught.__exit__(None, None, None)
+
+
+_strict = _Strict()
 
 
 def load_image(source: ImageSource, size: int | None = None, name: str | None = None) -> np.ndarray:
@@ -37,8 +67,7 @@ def load_image(source: ImageSource, size: int | None = None, name: str | None = 
     if not isinstance(source, Path | str | bytes | Image.Image):
         raise UsageError(f"expected a path, bytes or a PIL image, got {type(source).__name__}")
     name = name or _name(source)
-    with _decoding, warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with _strict:
         try:
             return np.array(_rgb(source, size, name))
         except SpdqError:
@@ -52,6 +81,12 @@ def load_image(source: ImageSource, size: int | None = None, name: str | None = 
         except Exception as error:
             # Hostile bytes make the decoders raise nearly anything (SyntaxError, struct.error, ...).
             raise DataError(f"{name}: broken picture ({error})") from error
+
+
+def load_row(images: Sequence[ImageSource], row: int, size: int | None = None) -> np.ndarray:
+    """``load_image`` of one of several pictures, which is named by its row where it has no path."""
+    source = images[row]
+    return load_image(source, size, None if isinstance(source, Path | str) else f"image {row}")
 
 
 def _name(source: ImageSource) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from spdq.errors import DamagedError, IncompatibleError, MissingExtraError, NotFoundError, UsageError
-from spdq.features.images import ImageSource, load_image
+from spdq.features.images import ImageSource, load_row
+from spdq.features.prefetch import prefetched
 
 if TYPE_CHECKING:
     import torch
@@ -109,16 +110,14 @@ class Lite0Extractor:
                 f"expected a sequence of images, got one {type(images).__name__}: put it in a list"
             )
         features = np.empty((len(images), self.dim), np.float32)
-        for start in range(0, len(images), BATCH):
-            rows = range(start, min(start + BATCH, len(images)))
+        done = 0
+        for pictures in prefetched(partial(load_row, images, size=self.size), len(images), BATCH):
             batch = np.zeros((BATCH, self.size, self.size, 3), np.uint8)
-            for slot, row in enumerate(rows):
-                source = images[row]
-                name = None if isinstance(source, Path | str) else f"image {row}"
-                batch[slot] = load_image(source, self.size, name)
-            features[rows.start : rows.stop] = self._forward(batch)[: len(rows)]
+            batch[: len(pictures)] = pictures
+            features[done : done + len(pictures)] = self._forward(batch)[: len(pictures)]
+            done += len(pictures)
             if progress is not None:
-                progress(rows.stop, len(images))
+                progress(done, len(images))
         return features
 
     def _forward(self, batch: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from spdq.errors import UsageError
-from spdq.features.images import ImageSource, load_image
+from spdq.features.images import ImageSource, load_row
+from spdq.features.prefetch import prefetched
 from spdq.features.pretrained import Pretrained, PretrainedExtractor
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class NetworkExtractor(PretrainedExtractor[Encoder]):
     def dim(self) -> int:
         encoder = self._checked
         # What a network answers is asked of it: the libraries have no one name for it.
-        return int(self._embed(encoder, [Image.new("RGB", (8, 8))]).shape[1])
+        return int(self._forward(encoder, [encoder.prepare(Image.new("RGB", (8, 8)))]).shape[1])
 
     def extract(
         self, images: Sequence[ImageSource], progress: Callable[[int, int], None] | None = None
@@ -67,31 +68,28 @@ class NetworkExtractor(PretrainedExtractor[Encoder]):
             raise UsageError(
                 f"expected a sequence of images, got one {type(images).__name__}: put it in a list"
             )
-        encoder, size = self._checked, self._batch
+        encoder = self._checked
         features = np.empty((len(images), self.dim), np.float32)
-        for start in range(0, len(images), size):
-            rows = range(start, min(start + size, len(images)))
-            pictures = []
-            for row in rows:
-                source = images[row]
-                name = None if isinstance(source, Path | str) else f"image {row}"
-                pictures.append(Image.fromarray(load_image(source, name=name)))
-            features[rows.start : rows.stop] = self._embed(encoder, pictures)
+        done = 0
+        for ready in prefetched(
+            lambda row: encoder.prepare(Image.fromarray(load_row(images, row))), len(images), self._batch
+        ):
+            features[done : done + len(ready)] = self._forward(encoder, ready)
+            done += len(ready)
             if progress is not None:
-                progress(rows.stop, len(images))
+                progress(done, len(images))
         return features
 
     @property
     def _batch(self) -> int:
         return GPU_BATCH if self._device == "cuda" else CPU_BATCH
 
-    def _embed(self, encoder: Encoder, pictures: list[Image.Image]) -> np.ndarray:
+    def _forward(self, encoder: Encoder, ready: list[torch.Tensor]) -> np.ndarray:
+        """Features (n, dim) of prepared pictures, at most a batch."""
         import torch
 
-        ready = [encoder.prepare(picture) for picture in pictures]
-        batch = torch.zeros((self._batch, *ready[0].shape))
-        for slot, picture in enumerate(ready):
-            batch[slot] = picture
+        padding = [torch.zeros_like(ready[0])] * (self._batch - len(ready))
+        batch = torch.stack(ready + padding)
         batch = batch.to(self._device, memory_format=torch.channels_last)
         with torch.inference_mode(), self._half():
             features: np.ndarray = encoder.embed(batch)[: len(ready)].float().cpu().numpy()

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from spdq.errors import IncompatibleError, UsageError
-from spdq.features.images import ImageSource, load_image
+from spdq.features.images import ImageSource, load_row
 
 RESIZE = "squash-bicubic"
 SIZES = range(8, 129, 8)
@@ -74,9 +74,8 @@ class PixelExtractor:
                 f"expected a sequence of images, got one {type(images).__name__}: put it in a list"
             )
         features = np.empty((len(images), self.dim), np.float32)
-        for row, source in enumerate(images):
-            name = None if isinstance(source, Path | str) else f"image {row}"
-            features[row] = load_image(source, self.size, name).reshape(-1) / np.float32(255)
+        for row in range(len(images)):
+            features[row] = load_row(images, row, self.size).reshape(-1) / np.float32(255)
             if progress is not None:
                 progress(row + 1, len(images))
         return features

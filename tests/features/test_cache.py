@@ -263,7 +263,7 @@ def start(folder, files):
     )
 
 
-def test_a_killed_process_loses_no_more_than_a_chunk(counting, tmp_path):
+def test_a_killed_process_loses_no_more_than_two_chunks(counting, tmp_path):
     files = draw(tmp_path / "many", range(3 * CHUNK))
     with start(tmp_path / "cache", files) as process:
         for line in process.stdout:
@@ -271,7 +271,8 @@ def test_a_killed_process_loses_no_more_than_a_chunk(counting, tmp_path):
                 break
         process.send_signal(signal.SIGKILL)
     rows = CachedExtractor(counting, tmp_path / "cache").extract(files)
-    assert counting.calls == [CHUNK]
+    # The second one may have been written, or was about to be.
+    assert counting.calls in ([CHUNK], [CHUNK, CHUNK])
     np.testing.assert_array_equal(rows, image_extractor("pixels:8").extract(files))
 
 

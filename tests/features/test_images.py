@@ -264,3 +264,25 @@ def test_threads_leave_the_warning_filters_as_they_were(photo):
     for thread in threads:
         thread.join()
     assert warnings.filters == before
+
+
+def test_a_warning_of_another_thread_stays_a_warning(photo):
+    """While pictures are read ahead, what the main thread warns about is no error."""
+    content = encoded(photo)
+    done = threading.Event()
+
+    def read():
+        while not done.is_set():
+            load_image(content)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            for _ in range(200):
+                warnings.warn("of the main thread", UserWarning, stacklevel=1)
+        finally:
+            done.set()
+            reader.join()
+    assert len(caught) == 200
