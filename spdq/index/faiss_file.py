@@ -57,7 +57,8 @@ def write_faiss(
     ``metric`` is "l2" or "ip"; ids (n,) int64, unique; codes (n, M) uint8, below K. Copies of the last
     word make K a power of 2. The file appears complete, in place of one that was there, or not at all.
 
-    Raises UsageError for an unknown metric, additive codebooks or str ids, which the format has no place for,
+    Raises UsageError for an unknown metric, additive codebooks, those learned for queries, or str ids, which the format
+    has no place for,
     DataError for other wrong ids and codes, NotFoundError without the directory, StorageError.
     """
     path = Path(path)
@@ -278,8 +279,10 @@ def _unpack(packed: Uint8Array, n_codebooks: int, word_bits: int) -> Uint8Array:
 def _check_items(codebooks: Codebooks, metric: str, ids: IdArray, codes: Uint8Array) -> None:
     if metric not in _METRICS:
         raise UsageError(f'metric must be "l2" or "ip", got {metric!r}')
-    if codebooks.kind != "product" or ids.dtype.kind in "OSU":
+    if codebooks.kind != "product" or codebooks.dual is not None or ids.dtype.kind in "OSU":
         what = "str ids" if codebooks.kind == "product" else f"{codebooks.kind} codes"
+        if codebooks.dual is not None:  # Faiss has one transform for vectors and queries.
+            what = "codebooks learned for queries"
         raise UsageError(
             f"{what} have no place in a Faiss file: numpy.save Index.codes to .npy, and Index.ids beside it"
         )

@@ -286,7 +286,8 @@ class Index(Searching):
     def to_faiss(self, path: str | os.PathLike[str]) -> None:
         """Write a Faiss file (``IndexPQ`` in an ``IndexIDMap2``). See ``spdq.index.faiss_file``.
 
-        Raises UsageError for additive codes or string ids, which such a file cannot hold; StorageError.
+        Raises UsageError for additive codes, codebooks learned for queries or string ids, which such a file cannot
+        hold; StorageError.
         """
         snapshot = self._opened()
         faiss_file.write_faiss(Path(path), self._codebooks, self.metric, snapshot.ids(), snapshot.codes())

@@ -40,19 +40,22 @@ class Codebooks:
     words : (M, K, D/M) float32 if kind is "product", (M, K, D) if "additive"; finite, M and K at most 256,
         and M * K at most 8192 if "additive"
     kind : "product" or "additive"
-    rotation : None or (D, D) float32, orthogonal: vectors are multiplied by it (``v @ rotation``) before they
-        are encoded, and by its transpose after they are decoded
+    rotation : None or (D, D) float32, orthogonal: vectors and queries are multiplied by it (``v @ rotation``) before
+        they are encoded or compared, and by its transpose after they are decoded
     training_error : None or the mean squared error of the vectors the words were learned from; not a part of the
         fingerprint
     along : how many times the error along a vector counts when it is encoded, 1 to 1e6; 1 for "product". Above 1,
         inner products with queries close to the vector are kept better (Guo et al., ICML 2020, equation 4); it says
         how codes are chosen, not what they stand for, and is no part of the fingerprint
+    dual : None or (D, D) float32 with ``rotation @ dual.T`` the identity: then the rotation need not be orthogonal,
+        queries are multiplied by the dual, and decoded vectors by its transpose. That keeps inner products and no
+        distances (``Quantizer.fit`` with queries makes it)
 
     Raises
     ------
     DataError
-        An array has another shape, is not finite, the rotation is not orthogonal, ``along`` is out of range or
-        given to product codebooks, or the error no number.
+        An array has another shape, is not finite, the rotation is not orthogonal and has no dual, ``along`` is out of
+        range or given to product codebooks, or the error no number.
     """
 
     words: Floats
@@ -60,6 +63,7 @@ class Codebooks:
     rotation: Floats | None = None
     training_error: float | None = None
     along: float = 1.0
+    dual: Floats | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("product", "additive"):
@@ -73,13 +77,7 @@ class Codebooks:
             raise DataError(f"codebooks of {self.dim} dimensions: at most {MAX_DIM} are possible")
         if self.kind == "additive" and shape[0] * shape[1] > MAX_ADDITIVE_WORDS:
             raise DataError(f"additive codebooks have at most {MAX_ADDITIVE_WORDS} words in all, not {shape}")
-        if self.rotation is not None:
-            rotation = _frozen(self.rotation, "rotation")
-            if rotation.shape != (self.dim, self.dim):
-                raise DataError(f"rotation must be {(self.dim, self.dim)}, not {rotation.shape}")
-            if not np.abs(rotation @ rotation.T - np.eye(self.dim)).max() <= 1e-3:
-                raise DataError("rotation must be orthogonal: rotation @ rotation.T is not the identity")
-            object.__setattr__(self, "rotation", rotation)
+        self._check_rotation()
         if not 1 <= self.along <= (MAX_ALONG if self.kind == "additive" else 1):
             raise DataError(
                 f"along must be 1 for product codebooks and from 1 to {MAX_ALONG:g} for additive ones, "
@@ -87,6 +85,24 @@ class Codebooks:
             )
         if self.training_error is not None:
             object.__setattr__(self, "training_error", _checked_error(self.training_error))
+
+    def _check_rotation(self) -> None:
+        for name in ("rotation", "dual"):
+            if (given := getattr(self, name)) is not None:
+                matrix = _frozen(given, name)
+                if matrix.shape != (self.dim, self.dim):
+                    raise DataError(f"{name} must be {(self.dim, self.dim)}, not {matrix.shape}")
+                object.__setattr__(self, name, matrix)
+        if self.rotation is None:
+            if self.dual is not None:
+                raise DataError("dual of codebooks without a rotation")
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = self.rotation @ self._query_rotation.T
+        if not np.abs(product - np.eye(self.dim)).max() <= 1e-3:
+            if self.dual is None:
+                raise DataError("rotation must be orthogonal: rotation @ rotation.T is not the identity")
+            raise DataError("dual must be that of the rotation: rotation @ dual.T is not the identity")
 
     @property
     def n_codebooks(self) -> int:
@@ -135,7 +151,7 @@ class Codebooks:
         DataError
             Wrong width, not finite, or an absolute value above 1e6.
         """
-        rotated = self._rotate(self._checked(vectors, "vectors"))
+        rotated = _turned(self._checked(vectors, "vectors"), self.rotation)
         words = self._kernel_words
         if self.kind == "product":
             return spdq_kernels.encode_product(rotated, words)
@@ -156,9 +172,7 @@ class Codebooks:
             decoded = np.zeros((len(codes), self.dim), np.float32)
             for m in range(self.n_codebooks):
                 decoded += self.words[m, codes[:, m]]
-        if self.rotation is None:
-            return decoded
-        return spdq_kernels.project(decoded, np.ascontiguousarray(self.rotation.T))
+        return _turned(decoded, self._query_rotation, back=True)
 
     def lookup_tables(self, queries: ArrayLike, metric: str = "ip") -> Floats:
         """Return the distances (nq, M, 256) float32 of queries (nq, D) float to all words; smaller is closer.
@@ -172,9 +186,13 @@ class Codebooks:
         DataError
             Queries of a wrong width, not finite, or above 1e6.
         UsageError
-            An unknown metric, or "l2" for additive codes.
+            An unknown metric, or "l2" for additive codes or with a dual.
         """
-        rotated = self._rotate(self._checked(queries, "queries"))
+        if metric == "l2" and self.dual is not None:
+            raise UsageError(
+                'codebooks learned for queries keep inner products: metric must be "ip", not "l2"'
+            )
+        rotated = _turned(self._checked(queries, "queries"), self._query_rotation)
         tables = spdq_kernels.product_tables if self.kind == "product" else spdq_kernels.additive_tables
         try:
             return tables(rotated, self._kernel_words, metric)
@@ -196,6 +214,8 @@ class Codebooks:
         arrays = {"words": self.words}
         if self.rotation is not None:
             arrays["rotation"] = self.rotation
+        if self.dual is not None:
+            arrays["dual"] = self.dual
         return arrays
 
     def metadata(self) -> dict[str, str]:
@@ -218,11 +238,11 @@ class Codebooks:
         DamagedError
             The arrays do not match the fingerprint.
         """
-        unknown = sorted(set(tensors) - {"words", "rotation"})
+        unknown = sorted(set(tensors) - {"words", "rotation", "dual"})
         missing = [name for name in ("kind", "fingerprint") if name not in metadata]
         if "words" not in tensors or unknown or missing:
             raise DataError(
-                'codebooks need the tensor "words", optionally "rotation", and the metadata "kind" and '
+                'codebooks need the tensor "words", optionally "rotation" and "dual", and the metadata "kind" and '
                 f'"fingerprint": found tensors {sorted(tensors)} and metadata {sorted(metadata)}'
             )
         for name, array in tensors.items():
@@ -230,7 +250,7 @@ class Codebooks:
                 raise DataError(f"tensor {name!r} of codebooks must be float32, not {array.dtype}")
         kind = cast(Literal["product", "additive"], metadata["kind"])
         error, along = _stored_error(metadata), _stored_along(metadata)
-        codebooks = cls(tensors["words"], kind, tensors.get("rotation"), error, along)
+        codebooks = cls(tensors["words"], kind, tensors.get("rotation"), error, along, tensors.get("dual"))
         if codebooks.fingerprint != metadata["fingerprint"]:
             raise DamagedError(
                 f"codebooks are damaged: their fingerprint is {codebooks.fingerprint}, "
@@ -247,8 +267,10 @@ class Codebooks:
     def _word_products(self) -> spdq_kernels.WordProducts:
         return spdq_kernels.word_products(self.words)
 
-    def _rotate(self, vectors: Floats) -> Floats:
-        return vectors if self.rotation is None else spdq_kernels.project(vectors, self.rotation)
+    @property
+    def _query_rotation(self) -> Any:
+        """What queries are multiplied by: an orthogonal matrix is its own dual."""
+        return self.rotation if self.dual is None else self.dual
 
     def _checked(self, vectors: ArrayLike, name: str) -> Floats:
         checked = checked_vectors(vectors, name)
@@ -267,6 +289,12 @@ class Codebooks:
         if array.size and array.max() >= self.n_words:
             raise DataError(f"codes name word {array.max()}, but each codebook has {self.n_words} words")
         return array
+
+
+def _turned(vectors: Floats, matrix: Floats | None, back: bool = False) -> Floats:
+    if matrix is None:
+        return vectors
+    return spdq_kernels.project(vectors, np.ascontiguousarray(matrix.T) if back else matrix)
 
 
 def checked_vectors(vectors: ArrayLike, name: str = "vectors") -> Floats:

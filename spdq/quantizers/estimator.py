@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from spdq.errors import DataError, UsageError
 from spdq.quantizers.codebooks import MAX_CODEBOOKS, MAX_WORDS, Codebooks, Floats, checked_vectors
+from spdq.quantizers.query_metric import QueryMetric
 
 
 class Quantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -30,21 +31,32 @@ class Quantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     ) -> Codebooks:
         """Return codebooks for vectors (n, D); weights (n,) are above 0."""
 
-    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+        queries: ArrayLike | None = None,
+    ) -> Self:
         """Learn the codebooks.
 
         With no more distinct vectors than words every vector becomes a word and the rest repeat one.
+
+        With queries the words are learned, and vectors encoded, for the smallest squared error of their inner products
+        (``QueryMetric``) and not of the vectors themselves. Such codebooks are searched by inner product alone.
 
         Parameters
         ----------
         X : (n, D) float, n >= 1; finite, at most 1e6 in size
         y : ignored
         sample_weight : None or (n,) float, not negative: a row counts as if it stood there that often
+        queries : None or (m, D) float, a sample of what will be searched with, of any modality; only their directions
+            count. Some hundred are enough
 
         Raises
         ------
         DataError
-            X or the weights are not usable.
+            X, the weights or the queries are not usable.
         UsageError
             A parameter is out of range.
         """
@@ -53,9 +65,14 @@ class Quantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         vectors = self._validated(X, reset=True)
         weights = checked_weights(sample_weight, len(vectors))
         kept = weights > 0
+        vectors, weights = vectors[kept], weights[kept]
+        metric = None if queries is None else QueryMetric.of(queries, vectors.shape[1])
         random = check_random_state(self.random_state)
-        learned = self._learn(vectors[kept], weights[kept], random)
-        total, count = learned.measured_error(vectors[kept])
+        if metric is None:
+            learned = self._learn(vectors, weights, random)
+        else:
+            learned = metric.codebooks(self._learn(metric.vectors(vectors), weights, random))
+        total, count = learned.measured_error(vectors)
         self.codebooks_ = dataclasses.replace(learned, training_error=total / count)
         return self
 

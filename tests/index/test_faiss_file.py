@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import resource
@@ -345,6 +346,8 @@ def test_a_storage_that_fails_while_reading():
     ({"metric": "cosine"}, UsageError, 'metric must be "l2" or "ip", got \'cosine\''),
     ({"codebooks": integer_codebooks(kind="additive")}, UsageError,
      "additive codes have no place in a Faiss file: numpy.save Index.codes to .npy, and Index.ids beside it"),
+    ({"codebooks": dataclasses.replace(integer_codebooks(), rotation=np.eye(6) * 2, dual=np.eye(6) / 2)}, UsageError,
+     "codebooks learned for queries have no place in a Faiss file"),
     ({"ids": np.array(["a", "b"], object)}, UsageError, "str ids have no place in a Faiss file: numpy.save"),
     ({"ids": np.arange(2, dtype=np.uint64)}, DataError, r"expected ids int64 \(2,\) .*, got ids uint64 \(2,\)"),
     ({"ids": np.arange(3)}, DataError, r"expected .* codes uint8 \(3, 3\), got .* codes uint8 \(2, 3\)"),

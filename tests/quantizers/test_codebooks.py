@@ -30,8 +30,14 @@ def turn(seed, dim):
 PRODUCT = Codebooks(normal(0, 4, 16, 2), "product")
 ROTATED = Codebooks(normal(0, 4, 16, 2), "product", turn(1, 8))
 ADDITIVE = Codebooks(normal(2, 3, 10, 8) / np.float32([1, 4, 16])[:, None, None], "additive")
+SKEW = turn(1, 8) * np.float32([1, 1, 1, 1, 0.5, 0.5, 2, 2])
+DUAL = turn(1, 8) / np.float32([1, 1, 1, 1, 0.5, 0.5, 2, 2])
+PRODUCT_DUAL = dataclasses.replace(PRODUCT, rotation=SKEW, dual=DUAL)
+ADDITIVE_DUAL = dataclasses.replace(ADDITIVE, rotation=SKEW, dual=DUAL)
 ALL = pytest.mark.parametrize(
-    "codebooks", [PRODUCT, ROTATED, ADDITIVE], ids=["product", "rotated", "additive"]
+    "codebooks",
+    [PRODUCT, ROTATED, ADDITIVE, PRODUCT_DUAL, ADDITIVE_DUAL],
+    ids=["product", "rotated", "additive", "product-dual", "additive-dual"],
 )
 
 
@@ -61,7 +67,10 @@ def test_decoded_codes_are_coded_the_same(codebooks):
 
 @pytest.mark.parametrize(
     ("codebooks", "metric"),
-    [(PRODUCT, "l2"), (ROTATED, "l2"), (PRODUCT, "ip"), (ROTATED, "ip"), (ADDITIVE, "ip")],
+    [
+        *((PRODUCT, "l2"), (ROTATED, "l2"), (PRODUCT, "ip"), (ROTATED, "ip"), (ADDITIVE, "ip")),
+        *((PRODUCT_DUAL, "ip"), (ADDITIVE_DUAL, "ip")),
+    ],
 )
 def test_tables_sum_to_the_distance_to_the_decoded_vector(codebooks, metric):
     queries, codes = normal(4, 6, 8), codebooks.encode(normal(5, 30, 8))
@@ -139,6 +148,9 @@ def test_bad_metrics():
         PRODUCT.lookup_tables(normal(0, 1, 8), "cosine")
     with pytest.raises(UsageError, match='"l2" of additive codes needs norms'):
         ADDITIVE.lookup_tables(normal(0, 1, 8), "l2")
+    for codebooks in (PRODUCT_DUAL, ADDITIVE_DUAL):
+        with pytest.raises(UsageError, match='keep inner products: metric must be "ip", not "l2"'):
+            codebooks.lookup_tables(normal(0, 1, 8), "l2")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +167,16 @@ def test_bad_metrics():
         ((normal(0, 2, 4, 3), "product", np.eye(3)), r"rotation must be \(6, 6\), not \(3, 3\)"),
         ((normal(0, 2, 4, 3), "product", np.ones((6, 6))), "rotation must be orthogonal"),
         ((normal(0, 2, 4, 3), "product", np.full((6, 6), np.inf)), "rotation of codebooks must be finite"),
+        *(
+            ((normal(0, 2, 4, 3), "product", rotation, None, 1.0, dual), match)
+            for rotation, dual, match in (
+                (None, np.eye(6), "dual of codebooks without a rotation"),
+                (np.eye(6), np.eye(5), r"dual must be \(6, 6\), not \(5, 5\)"),
+                (2 * np.eye(6), np.eye(6), "dual must be that of the rotation: rotation @ dual.T is not"),
+                (np.full((6, 6), 1e30), np.full((6, 6), 1e30), "dual must be that of the rotation"),
+                (np.eye(6), np.full((6, 6), np.nan), "dual of codebooks must be finite"),
+            )
+        ),
         *(
             ((normal(0, 2, 4, 3), "product", None, error), "training error .* a number of at least 0, not")
             for error in (-0.5, math.nan, math.inf, "much", [1.0, 2.0])
