@@ -134,14 +134,14 @@ def _is_value(value: Any) -> bool:
 
 
 def _as_int(text: str) -> int | None:
-    try:
-        value = int(text)
-    except ValueError:
-        return None
-    return value if -_INT64 <= value < _INT64 else None
+    # Python would also read 1_000 and digits of other scripts.
+    value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,19}", text.strip()) else None
+    return value if value is not None and -_INT64 <= value < _INT64 else None
 
 
 def _as_float(text: str) -> float | None:
+    if not re.fullmatch(r"[-+.0-9eE]+", text.strip()):
+        return None
     try:
         value = float(text)
     except ValueError:

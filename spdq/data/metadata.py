@@ -58,14 +58,19 @@ def read_metadata(file: Path) -> Metadata:
     items: list[Item] = []
     columns: dict[str, list[Any]] = {}
     for where, record, labels in readers.get(file.suffix, _json_records)(file):
-        for name in record:
-            if name not in OWN and name not in columns:
-                columns[name] = [None] * len(items)
+        add_record(columns, record, len(items))
         items.append(item_of(record, labels, where))
-        for name, column in columns.items():
-            column.append(record.get(name))
     _check_unique(items)
     return Metadata(items, attributes_of(file, columns, [item.where for item in items]))
+
+
+def add_record(columns: dict[str, list[Any]], record: Mapping[str, Any], n: int) -> None:
+    """Add to ``columns``, which have n values each, what a record says beside path, text and labels."""
+    for name in record:
+        if name not in OWN and name not in columns:
+            columns[name] = [None] * n
+    for name, column in columns.items():
+        column.append(record.get(name))
 
 
 Record = tuple[str, dict[str, Any], list[str]]

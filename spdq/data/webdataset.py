@@ -17,7 +17,7 @@ from typing import Any, Self
 from spdq.data.dataset import Dataset
 from spdq.data.extractor import ImageExtractor, Progress
 from spdq.data.folder import FolderFindings, load_items
-from spdq.data.metadata import OWN, Item, Metadata, attributes_of, item_of, label_list
+from spdq.data.metadata import Item, Metadata, add_record, attributes_of, item_of, label_list
 from spdq.data.pictures import ENDINGS, relative_path, write_pictures
 from spdq.data.records import parse_json, storable
 from spdq.data.splits import SplitKind
@@ -83,7 +83,7 @@ def load_webdataset(
     """
     shards = _shards(source)
     items: list[Item] = []
-    records: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {}
     skipped: list[str] = []
     seen: dict[str, str] = {}
     for shard in shards:
@@ -97,11 +97,9 @@ def load_webdataset(
                 skipped.append(why)
                 continue
             record, labels = _record(sample)
+            add_record(columns, record, len(items))
             items.append(item_of(record, labels, sample.where))
-            records.append(record)
-    columns = dict.fromkeys(name for record in records for name in record if name not in OWN)
-    values = {name: [record.get(name) for record in records] for name in columns}
-    metadata = Metadata(items, attributes_of(shards[0], values, [item.where for item in items]))
+    metadata = Metadata(items, attributes_of(shards[0], columns, [item.where for item in items]))
     name = source.stem if source.is_file() else source.resolve().name
     made, found = load_items(
         pictures, name or "webdataset", metadata, extractor, progress, kind, seed, skip_bad, source
