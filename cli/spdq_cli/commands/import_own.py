@@ -82,7 +82,7 @@ def _pictures_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _import(target: Target, quiet: bool, load: Load) -> None:
+def _import(target: Target, quiet: bool, cache: Path | None, load: Load) -> None:
     """Make the data set, write it, and show what was met."""
     findings: list[FolderFindings] = []
 
@@ -92,7 +92,12 @@ def _import(target: Target, quiet: bool, load: Load) -> None:
         findings.append(found)
         return made
 
-    made = target.settle(make)
+    try:
+        made = target.settle(make)
+    except KeyboardInterrupt as stop:
+        way = "keep image features with --cache DIR to go on" if cache is None else "the same command goes on"
+        stop.args = (f"interrupted, {target.out} is not written: {way}",)
+        raise
     target.save(made, findings[-1].describe())
 
 
@@ -117,7 +122,9 @@ def folder(
     from spdq.data.folder import load_folder
 
     maker = feature_maker(extractor, allow_download, cache)
-    _import(target, quiet, lambda bar, kind, seed: load_folder(source, maker, bar, kind, seed, skip_bad))
+    _import(
+        target, quiet, cache, lambda bar, kind, seed: load_folder(source, maker, bar, kind, seed, skip_bad)
+    )
 
 
 @click.command()
@@ -149,7 +156,10 @@ def table(
 
     maker = feature_maker(extractor, allow_download, cache)
     _import(
-        target, quiet, lambda bar, kind, seed: load_table(table, maker, pictures, bar, kind, seed, skip_bad)
+        target,
+        quiet,
+        cache,
+        lambda bar, kind, seed: load_table(table, maker, pictures, bar, kind, seed, skip_bad),
     )
 
 
@@ -178,6 +188,7 @@ def webdataset(
         _import(
             target,
             quiet,
+            cache,
             lambda bar, kind, seed: load_webdataset(source, pictures, maker, bar, kind, seed, skip_bad),
         )
 
