@@ -34,6 +34,7 @@ PARQUET = requirements("options.extras_require", "parquet")
 SERVE = requirements("options.extras_require", "serve")
 TIMM = requirements("options.extras_require", "timm")
 OPEN_CLIP = requirements("options.extras_require", "open-clip")
+SENTENCES = requirements("options.extras_require", "sentence-transformers")
 DEV = requirements("options.extras_require", "dev")
 
 
@@ -63,7 +64,9 @@ def imported() -> set[str]:
 def test_what_is_imported_is_required_and_the_reverse():
     assert (
         imported()
-        == {*CORE, *DEMO, *PARQUET, *SERVE, *TIMM, *OPEN_CLIP} - READ_AS_FILES - ASKED_FOR_BY_OTHERS
+        == {*CORE, *DEMO, *PARQUET, *SERVE, *TIMM, *OPEN_CLIP, *SENTENCES}
+        - READ_AS_FILES
+        - ASKED_FOR_BY_OTHERS
     )
 
 
@@ -92,4 +95,4 @@ def test_torch_is_pinned_to_the_version_the_pages_name():
 
 
 def test_dev_contains_what_tests_run():
-    assert {*DEMO, *FAISS, *CUDA, *PARQUET, *SERVE, *TIMM, *OPEN_CLIP} <= set(DEV)
+    assert {*DEMO, *FAISS, *CUDA, *PARQUET, *SERVE, *TIMM, *OPEN_CLIP, *SENTENCES} <= set(DEV)

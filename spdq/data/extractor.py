@@ -1,4 +1,4 @@
-"""What an importer asks of an image extractor; ``spdq.features.image_extractor`` makes one."""
+"""What an importer asks of extractors; ``spdq.features.image_extractor`` makes one of images."""
 
 from __future__ import annotations
 
@@ -31,3 +31,17 @@ class ImageExtractor(Protocol):
         self, images: Sequence[Path | Image], progress: Progress | None = None
     ) -> npt.NDArray[np.float32]:
         """Pictures (files or PIL images) -> (n, d) float32. A broken picture is a DataError that names it."""
+
+
+class TextExtractor(Protocol):
+    """Anything that turns lines of text into features; ``spdq.features.text_extractor`` makes one."""
+
+    @property
+    def name(self) -> str:
+        """Spec for the registry, stored as that of image features."""
+
+    @property
+    def dim(self) -> int: ...
+
+    def extract(self, texts: Sequence[str], progress: Progress | None = None) -> npt.NDArray[np.float32]:
+        """Texts of one line, none blank -> (n, dim) float32."""

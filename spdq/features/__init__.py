@@ -9,29 +9,48 @@ if TYPE_CHECKING:
     from spdq.features.cache import CachedExtractor
     from spdq.features.images import ImageSource, load_image
     from spdq.features.lite0 import Lite0Extractor
-    from spdq.features.registry import ImageExtractor, downloading_image_extractor, image_extractor
+    from spdq.features.named_texts import NamedTexts
+    from spdq.features.registry import (
+        ImageExtractor,
+        TextExtractor,
+        downloading_image_extractor,
+        downloading_text_extractor,
+        image_extractor,
+        text_extractor,
+    )
+    from spdq.features.text_cache import CachedTextExtractor
     from spdq.features.words import WordExtractor
 
 __all__ = [
     "CachedExtractor",
+    "CachedTextExtractor",
     "ImageExtractor",
     "ImageSource",
     "Lite0Extractor",
+    "NamedTexts",
+    "TextExtractor",
     "WordExtractor",
     "downloading_image_extractor",
+    "downloading_text_extractor",
     "image_extractor",
     "load_image",
+    "text_extractor",
 ]
 
 _HOMES = {
     "CachedExtractor": "cache",
+    "CachedTextExtractor": "text_cache",
     "ImageExtractor": "registry",
     "ImageSource": "images",
     "Lite0Extractor": "lite0",
+    "NamedTexts": "named_texts",
+    "TextExtractor": "registry",
     "WordExtractor": "words",
     "downloading_image_extractor": "registry",
+    "downloading_text_extractor": "registry",
     "image_extractor": "registry",
     "load_image": "images",
+    "text_extractor": "registry",
 }
 
 

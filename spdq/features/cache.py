@@ -73,7 +73,7 @@ class CachedExtractor:
             # One picture without a list is for the extractor to refuse.
             return self._extractor.extract(images, progress)
         features = np.empty((len(images), self.dim), np.float32)
-        store = _Store(self._folder, self.settings(), self.dim)
+        store = Store(self._folder, self.settings(), self.dim)
         chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
 
         def look_up(chunk: int) -> tuple[list[_Content], dict[bytes, np.ndarray]]:
@@ -154,7 +154,7 @@ class _Content:
         return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns
 
 
-class _Store:
+class Store:
     """The rows of one extractor in a SQLite file, opened for one read or write at a time."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], dim: int) -> None:

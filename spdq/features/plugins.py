@@ -1,4 +1,4 @@
-"""Image extractors of other packages: entry points of the group ``spdq.image_extractors``.
+"""Extractors of other packages: entry points of the groups ``spdq.image_extractors`` and ``spdq.text_extractors``.
 
 In the package's pyproject.toml, for specs that start with ``mine``::
 
@@ -6,46 +6,47 @@ In the package's pyproject.toml, for specs that start with ``mine``::
     mine = "my_package.extractor:MyExtractor"
 
 ``MyExtractor.from_spec(argument, settings)`` is given the spec's part after the colon (None without a colon) and what
-a stored ``settings()`` holds beside the name (nothing for a spec alone). It answers with an ``ImageExtractor`` whose
-``name`` starts with ``mine`` and whose settings it takes again, and raises ``spdq.errors.UsageError`` and
-``IncompatibleError`` for what it does not know or is not. One with a method ``downloading`` is asked for it where the
-network is allowed.
+a stored ``settings()`` holds beside the name (nothing for a spec alone). It answers with an ``ImageExtractor``, or a
+``TextExtractor``, whose ``name`` starts with ``mine`` and whose settings it takes again, and raises
+``spdq.errors.UsageError`` and ``IncompatibleError`` for what it does not know or is not. One with a method
+``downloading`` is asked for it where the network is allowed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from spdq.errors import IncompatibleError, SpdqError, UsageError
 
-if TYPE_CHECKING:
-    from spdq.features.registry import ImageExtractor
+Kind = Literal["image", "text"]
 
-GROUP = "image_extractors"
-PARTS = ("name", "dim", "regions", "settings", "extract")
+PARTS: dict[Kind, tuple[str, ...]] = {
+    "image": ("name", "dim", "regions", "settings", "extract"),
+    "text": ("name", "dim", "settings", "extract"),
+}
 
 
 def plugin_extractor(
-    home: str, argument: str | None, settings: dict[str, Any], built_in: Sequence[str]
-) -> ImageExtractor:
-    """The extractor that an installed package adds under the name ``home``.
+    kind: Kind, home: str, argument: str | None, settings: dict[str, Any], built_in: Sequence[str]
+) -> Any:
+    """The extractor of images or texts that an installed package adds under the name ``home``.
 
     Raises UsageError where none or several do, IncompatibleError where the package's own cannot be loaded or is none.
     """
-    points = entry_points(group=f"{__name__.partition('.')[0]}.{GROUP}")
+    points = entry_points(group=f"{__name__.partition('.')[0]}.{kind}_extractors")
     found = [point for point in points if point.name == home]
     if not found:
         known = ", ".join(sorted({*built_in, *points.names}))
-        raise UsageError(f"unknown image extractor {home!r}: known are {known}")
+        raise UsageError(f"unknown {kind} extractor {home!r}: known are {known}")
     packages = sorted({_package(point) for point in found})
     if len(found) > 1:
-        raise UsageError(f"image extractor {home!r} is added by {' and '.join(packages)}: uninstall one")
-    where = f"image extractor {home!r} of the package {packages[0]}"
+        raise UsageError(f"{kind} extractor {home!r} is added by {' and '.join(packages)}: uninstall one")
+    where = f"{kind} extractor {home!r} of the package {packages[0]}"
     try:
-        extractor: ImageExtractor = found[0].load().from_spec(argument, settings)
-        missing = [part for part in PARTS if not hasattr(extractor, part)]
+        extractor = found[0].load().from_spec(argument, settings)
+        missing = [part for part in PARTS[kind] if not hasattr(extractor, part)]
         name = None if missing else extractor.name
     except SpdqError:
         raise

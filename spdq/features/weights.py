@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ENDING = ".safetensors"
+# Not the same weights again for other programs, nor in pickle.
+_OF_NETWORK = ["*.json", "*.txt", "*.model", "*/config.json", "model*.safetensors", "[0-9]*/*.safetensors"]
 
 
 @contextmanager
@@ -115,6 +117,31 @@ def hub_file(spec: str, repository: str, filename: str, allow_download: bool) ->
     try:
         return Path(hf_hub_download(name, filename, revision=revision or None))
     except (EntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise NotFoundError(f"{missing} cannot be fetched ({reason}): try again, or {other}") from error
+
+
+def hub_folder(spec: str, repository: str, allow_download: bool) -> Path:
+    """The newest snapshot of a repository in Hugging Face's cache, fetched into it where that is allowed.
+
+    Raises NotFoundError where it is not there as a whole, or cannot be fetched.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    missing = f"extractor {spec}: {repository}"
+    other = f"name a folder: {spec.partition(':')[0]}:FOLDER"
+    try:
+        return Path(snapshot_download(repository, local_files_only=True, allow_patterns=_OF_NETWORK))
+    except (LocalEntryNotFoundError, HFValidationError):
+        if not allow_download:
+            way = "allow the download (spdq dataset import ... --allow-download)"
+            raise NotFoundError(
+                f"{missing} is not in Hugging Face's cache on this machine: {way}, or {other}"
+            ) from None
+    try:
+        return Path(snapshot_download(repository, allow_patterns=_OF_NETWORK))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise NotFoundError(f"{missing} cannot be fetched ({reason}): try again, or {other}") from error
 

@@ -13,13 +13,13 @@ from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
 
 from spdq.errors import DataError, IncompatibleError, UsageError
 from spdq.features.buckets import MAX_BUCKETS, Buckets
+from spdq.features.text_checks import check_query_text, check_texts
 from spdq.features.tokens import letter_grams, normalise, words
 from spdq.features.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
 WEIGHTINGS = ("binary", "tfidf")
 LETTERS_WEIGHT = 0.5
-MAX_QUERY = 2000
 _KEYS = {"format_version", "weighting", "whole_tokens", "letters", "words", "word_idf", "grams", "gram_idf"}
 _OPTIONAL_KEYS = {"buckets"}
 _STORED = "stored vocabulary"
@@ -73,7 +73,7 @@ class WordExtractor:
         Raises UsageError for bad settings, DataError for texts that are no strings or have no word.
         """
         _check_settings(weighting, letters)
-        _check_texts(texts)
+        check_texts(texts)
         for name, least in (("min_word_texts", min_word_texts), ("min_gram_texts", min_gram_texts)):
             if least < 1:
                 raise UsageError(f"{name} must be 1 or more, got {least}")
@@ -107,7 +107,7 @@ class WordExtractor:
             raise UsageError(
                 f'from_vocabulary weighs "binary" only, got {weighting!r}: "tfidf" needs texts, use fit'
             )
-        _check_texts(vocabulary)
+        check_texts(vocabulary)
         columns = Vocabulary.unweighted(map(normalise, vocabulary), _token_set, "vocabulary")
         if not columns.terms:
             raise DataError("vocabulary is empty: give at least one word")
@@ -132,7 +132,7 @@ class WordExtractor:
 
         Raises DataError where a text is no string.
         """
-        _check_texts(texts)
+        check_texts(texts)
         lines_of = [text.splitlines() for text in texts]
         rows = self._line_rows([line for of_text in lines_of for line in of_text])
         counts = [*map(len, lines_of)]
@@ -179,18 +179,7 @@ class WordExtractor:
         pair, or no known word at all (the message names the size of the vocabulary and the nearest known
         words).
         """
-        _check_texts([text])
-        if not text.strip():
-            raise DataError("empty query text: give at least one word")
-        if len(text) > MAX_QUERY:
-            raise DataError(
-                f"query text has {len(text):,} characters, at most {MAX_QUERY:,} are allowed: shorten it"
-            )
-        for position, character in enumerate(text):
-            if character == "\0" or "\ud800" <= character <= "\udfff":
-                raise DataError(
-                    f"query text has the forbidden character U+{ord(character):04X} at position {position}"
-                )
+        check_query_text(text)
         unknown = self.unknown_words(text)
         if len(unknown) == len(set(self._words_of(text))):
             raise DataError(self._nothing_known(text, unknown))
@@ -277,14 +266,6 @@ def _token_set(line: str) -> set[str]:
 
 def _gram_set(lengths: tuple[int, int], line: str) -> set[str]:
     return {gram for word in words(line) for gram in letter_grams(word, *lengths)}
-
-
-def _check_texts(texts: Sequence[str]) -> None:
-    if isinstance(texts, str):
-        raise UsageError("expected a sequence of texts, got one text: put it in a list")
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"text {row}: expected a string, got {type(text).__name__}")
 
 
 def _check_settings(weighting: str, letters: tuple[int, int] | None) -> None:

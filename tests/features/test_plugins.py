@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from made_plugins import install
 from PIL import Image
 
 from spdq.errors import IncompatibleError, UsageError
@@ -68,22 +69,9 @@ lite0 = my_pictures:Means
 """
 
 
-def install(folder, package, points, code=None):
-    """A distribution as pip leaves it: its module, and its metadata in a dist-info folder."""
-    info = folder / f"{package.replace('-', '_')}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(points)
-    (info / "RECORD").write_text("")
-    (info / "INSTALLER").write_text("pip\n")
-    if code is not None:
-        (folder / "my_pictures.py").write_text(code)
-    return folder
-
-
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    folder = install(tmp_path / "site", "my-pictures", POINTS, CODE)
+    folder = install(tmp_path / "site", "my-pictures", POINTS, {"my_pictures": CODE})
     monkeypatch.syspath_prepend(folder)
     yield folder
     sys.modules.pop("my_pictures", None)
@@ -136,7 +124,7 @@ def test_packages_that_do_not_work(site, monkeypatch, name, reason):
 
 
 def test_two_packages_of_one_name(site):
-    install(site, "your-pictures", "[spdq.image_extractors]\nmeans = my_pictures:Means\n")
+    install(site, "your-pictures", "[spdq.image_extractors]\nmeans = my_pictures:Means\n", {})
     with pytest.raises(UsageError, match="'means' is added by my-pictures and your-pictures: uninstall one"):
         image_extractor("means")
 
@@ -144,9 +132,12 @@ def test_two_packages_of_one_name(site):
 def test_an_import_of_the_room_is_light(site):
     code = (
         "import sys, spdq, spdq.features, spdq.features.registry, spdq.features.timm_images\n"
-        "import spdq.features.open_clip_images, spdq.features.cache\n"
+        "import spdq.features.open_clip_images, spdq.features.cache, spdq.features.text_cache\n"
+        "import spdq.features.sentence_texts, spdq.features.open_clip_texts\n"
         "spdq.features.image_extractor('timm:resnet18'); spdq.features.image_extractor('open_clip:RN50')\n"
-        "heavy = {'torch', 'torchvision', 'timm', 'open_clip', 'huggingface_hub', 'sqlite3', 'my_pictures'}\n"
+        "spdq.features.text_extractor('open_clip:RN50'); spdq.features.text_extractor('sentence-transformers:a')\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'open_clip', 'sentence_transformers', 'transformers'}\n"
+        "heavy |= {'huggingface_hub', 'sqlite3', 'my_pictures'}\n"
         "sys.exit(' '.join(heavy & {name.partition('.')[0] for name in sys.modules}))"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
