@@ -14,7 +14,7 @@ from sources import ROOT
 import spdq
 from spdq_cli.main import cli
 
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "docs/index.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "docs/search_index.md")
 LANGUAGES = {*RUN, "text", "json"}
 
 
@@ -78,7 +78,7 @@ def test_python_blocks_compile(page):
 
 def test_the_index_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (block,) = [block for block in blocks(ROOT / "docs" / "index.md") if block.language == "python"]
+    (block,) = [block for block in blocks(ROOT / "docs" / "search_index.md") if block.language == "python"]
     names = {}
     exec(block.text, names)
     assert names["shares"].shape == (5, 8)
