@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 INSTALLED := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check speed faults retrieval wheel clean
+.PHONY: help demo test lint types check docs speed faults retrieval wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -34,6 +34,9 @@ types: $(VENV)/dev.stamp ## mypy --strict
 	$(BIN)/mypy
 
 check: lint types test ## lint, types, test
+
+docs: $(VENV)/dev.stamp ## build the documentation site, docs/_build/html/index.html
+	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs docs/_build/html
 
 speed: $(VENV)/dev.stamp ## race the search against Faiss, up to 10M rows: 20 minutes; bench-out/speed.md
 	@mkdir -p bench-out
@@ -59,7 +62,7 @@ wheel: $(BIN)/python ## build dist/spdq-*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove all that was made here, .venv too
-	rm -rf $(VENV) build dist demo-out bench-out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo-out bench-out docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find spdq kernels cli benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -1,11 +1,14 @@
-"""The commands, targets and links of the pages exist. CI also runs README.md, by tests/documents.py."""
+"""The commands, targets and links of the pages exist. CI also runs README.md, by tests/documents.py; what stands in
+docs/ is run by tests/test_docs_run.py."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import subprocess
+from itertools import takewhile
 
+import built_site
 import click
 import pytest
 from documents import RUN, blocks, script
@@ -14,8 +17,9 @@ from sources import ROOT
 import spdq
 from spdq_cli.main import cli
 
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "docs/search_index.md")
-LANGUAGES = {*RUN, "text", "json"}
+SITE = tuple(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", *SITE)
+LANGUAGES = {*RUN, "text", "json", "{include}", "{toctree}"}
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> dict[str, click.Command]:
@@ -43,10 +47,8 @@ def spdq_lines(page: str) -> list[list[str]]:
     code = [block.text for block in blocks(ROOT / page) if block.language == "bash"]
     code += re.findall(r"^    spdq .*\n", text(page), re.MULTILINE)
     lines = "".join(code).replace("\\\n", " ").splitlines()
-    typed = [
-        shlex.split(re.split(r"\s[|>#]", line)[0]) for line in lines if re.match(r"\s*\S*\bspdq\s", line)
-    ]
-    return [words[1:] for words in typed]
+    typed = [shlex.split(line, comments=True) for line in lines if re.match(r"\s*\S*\bspdq\s", line)]
+    return [list(takewhile(lambda word: word not in {"|", ">"}, words[1:])) for words in typed]
 
 
 def fault(words: list[str]) -> str | None:
@@ -66,7 +68,7 @@ def fault(words: list[str]) -> str | None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_blocks_say_their_language(page):
-    assert {block.language for block in blocks(ROOT / page)} <= LANGUAGES
+    assert {block.language.partition(" ")[0] for block in blocks(ROOT / page)} <= LANGUAGES
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -74,15 +76,6 @@ def test_python_blocks_compile(page):
     for block in blocks(ROOT / page):
         if block.language == "python":
             compile(block.text, f"{page} line {block.line}", "exec")
-
-
-def test_the_index_page_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (block,) = [block for block in blocks(ROOT / "docs" / "search_index.md") if block.language == "python"]
-    names = {}
-    exec(block.text, names)
-    assert names["shares"].shape == (5, 8)
-    assert set(names["ids"][0]) & set(range(100))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -156,3 +149,20 @@ def test_a_page_s_blocks_and_script(tmp_path):
 ])  # fmt: skip
 def test_faults_are_seen(words, found):
     assert fault(words.split()) == found
+
+
+def test_what_a_site_loads_from_elsewhere_is_seen(tmp_path):
+    (tmp_path / "a.css").write_text("@import 'b.css'; p { background: url(https://x.org/font.woff2) }")
+    (tmp_path / "b.css").write_text("p { background: url('data:image/png;base64,x') }")
+    (tmp_path / "page.html").write_text(
+        '<link rel="stylesheet" href="a.css?v=1"><a href="https://x.org">a link</a>'
+        '<img src="no.png" src="//x.org/p.png">'
+        "<style>@import url(//x.org/c.css);</style><script src='https://x.org/s.js'></script><p>url(http://x.org)</p>"
+    )
+    assert built_site.faults(tmp_path) == [
+        "a.css loads https://x.org/font.woff2",
+        "page.html loads no.png",
+        "page.html loads //x.org/p.png",
+        "page.html loads //x.org/c.css",
+        "page.html loads https://x.org/s.js",
+    ]

@@ -35,12 +35,15 @@ SERVE = requirements("options.extras_require", "serve")
 TIMM = requirements("options.extras_require", "timm")
 OPEN_CLIP = requirements("options.extras_require", "open-clip")
 SENTENCES = requirements("options.extras_require", "sentence-transformers")
+DOCS = requirements("options.extras_require", "docs")
 DEV = requirements("options.extras_require", "dev")
 
 
 def pins() -> dict[str, str]:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
-    assert all(re.fullmatch(r"[\w.-]+==[0-9.]+", line) for line in lines), "plain NAME==VERSION lines"
+    assert all(re.fullmatch(r"[\w.-]+==[0-9.]+(b[0-9]+)?", line) for line in lines), (
+        "plain NAME==VERSION lines"
+    )
     pairs = [line.split("==") for line in lines]
     assert len({canonicalize_name(name) for name, _ in pairs}) == len(pairs)
     return {canonicalize_name(name): version for name, version in pairs}
@@ -95,4 +98,4 @@ def test_torch_is_pinned_to_the_version_the_pages_name():
 
 
 def test_dev_contains_what_tests_run():
-    assert {*DEMO, *FAISS, *CUDA, *PARQUET, *SERVE, *TIMM, *OPEN_CLIP, *SENTENCES} <= set(DEV)
+    assert {*DEMO, *FAISS, *CUDA, *PARQUET, *SERVE, *TIMM, *OPEN_CLIP, *SENTENCES, *DOCS} <= set(DEV)

@@ -49,7 +49,10 @@ class Index(Searching):
     attributes
         What else is known of items, by name: ``"int"``, ``"float"``, ``"str"`` or ``"set"`` (of strings).
 
-    Raises UsageError for an unfitted quantizer, a metric its codebooks do not know, or a bad attribute.
+    Raises
+    ------
+    UsageError
+        An unfitted quantizer, a metric its codebooks do not know, a bad attribute.
     """
 
     def __init__(

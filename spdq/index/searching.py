@@ -50,7 +50,12 @@ class Searching:
             Weights (n, nq), or (nq,) for one: n searches instead of nq, each by a weighted sum of the queries'
             distances. A negative weight pushes away.
 
-        Raises UsageError for k or threads below 1 or a bad filter, DataError for NaN, inf or a wrong width.
+        Raises
+        ------
+        UsageError
+            k or threads below 1, a bad filter.
+        DataError
+            NaN, inf or a wrong width.
         """
         snapshot = self._opened()
         k = at_least_one(k, "k")
@@ -110,7 +115,12 @@ class Searching:
         mask
             (n,) bool, in the order of ``ids``; a filter with a mask is for the present generation.
 
-        Raises UsageError for a bad condition, DataError for bad ids or a bad mask.
+        Raises
+        ------
+        UsageError
+            A bad condition.
+        DataError
+            Bad ids, a bad mask.
         """
         snapshot = self._opened()
         kind = snapshot.state.meta["ids"]

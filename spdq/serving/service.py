@@ -48,7 +48,12 @@ class Service:
     captions
         A line about each item, by id.
 
-    Raises IncompatibleError for a model the index was not built with, DataError for pictures of other items.
+    Raises
+    ------
+    IncompatibleError
+        The index was not built with that model.
+    DataError
+        The pictures are of other items.
     """
 
     def __init__(

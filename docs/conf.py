@@ -1,0 +1,108 @@
+"""How Sphinx builds the documentation site: ``make docs``."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.util.inspect import stringify_signature
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / room) for room in ("", "kernels", "cli", "benchmarks")]
+
+import spdq  # noqa: E402
+
+project = "SPDQ"
+release = spdq.__version__
+project_copyright = "the authors of SPDQ"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"SPDQ {release}"
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
+html_math_renderer = "mathml"
+html_show_sphinx = False
+html_copy_source = False
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_param = False
+napoleon_attr_annotations = False
+python_maximum_signature_line_length = 88
+# What is written in docstrings must lead somewhere; types in signatures are mostly those of other packages.
+nitpicky = True
+nitpick_ignore_regex = [("py:class", ".*")]
+
+# What lies outside this folder, and the page that shows it.
+ELSEWHERE = {
+    "../benchmarks/notes.md": "tried_spdq.md",
+    "../benchmarks/notes_systems.md": "tried_systems.md",
+    "../benchmarks/results/README.md": "results.md",
+    "../benchmarks/results/systems/csm.md": "results_csm.md",
+    "../benchmarks/results/systems/gated.md": "results_gated.md",
+    "../benchmarks/results/systems/mixer.md": "results_mixer.md",
+    "../benchmarks/results/systems/scale.md": "results_scale.md",
+    "../data/README.md": "data_sets.md",
+}
+
+
+def lead_to_pages(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Links of the repository become links of the site."""
+    for path, page in ELSEWHERE.items():
+        source[0] = source[0].replace(f"]({path})", f"]({page})")
+
+
+def as_written(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, arguments: str | None, returned: str | None
+) -> tuple[str, str | None] | None:
+    """Signatures with the types as the code has them: resolved, ``ArrayLike`` fills four lines."""
+    if arguments is None:
+        return None
+    signature = inspect.signature(obj)
+    parameters = [value for key, value in signature.parameters.items() if key not in ("self", "cls")]
+    kept = signature.replace(parameters=parameters)
+    result = signature.return_annotation
+    return (
+        stringify_signature(kept, show_return_annotation=False, unqualified_typehints=True),
+        result if isinstance(result, str) else None,
+    )
+
+
+def describe(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """In our docstrings ``name : text`` describes; the type is in the signature."""
+    parts = [(line, re.fullmatch(r"(\w[\w, ]*) : (.+)", line)) for line in lines]
+    lines[:] = [
+        part for line, found in parts for part in ((found[1], f"    {found[2]}") if found else (line,))
+    ]
+
+
+def escape(app: Sphinx, context: Any, lines: list[str]) -> None:
+    """Help texts are plain: only what stands in backticks is code."""
+    lines[:] = [re.sub("`+", "``", line.replace("*", r"\*")) for line in lines]
+
+
+def visit_math(translator: Any, node: nodes.math | nodes.math_block) -> None:
+    block = isinstance(node, nodes.math_block)
+    translator.body.append(tex2mathml(node.astext(), as_block=block))
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    # Browsers show MathML themselves: no script of another site is needed.
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
+    app.connect("source-read", lead_to_pages)
+    app.connect("autodoc-process-signature", as_written)
+    app.connect("autodoc-process-docstring", describe, priority=400)  # before napoleon
+    app.connect("sphinx-click-process-description", escape)
