@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,20 @@ Attributes = Mapping[str, Sequence[Any]]
 ARRAYS = (".npy",)
 LABELS = "labels"
 """The attribute that holds the label names of a data set's items."""
-TRAINING_ITEMS = 100_000
-"""Vectors that codebooks are learned from at most."""
 
 
 class DatasetSource:
-    """Rows of a data set, embedded by a model, with its attributes; its labels become one more, ``labels``."""
+    """Rows of a data set with its attributes; its labels become one more, ``labels``. ``embed`` makes their vectors."""
 
     def __init__(
-        self, model: Model, dataset: Dataset, modality: str, rows: NDArray[np.int64], facts: dict[str, Any]
+        self,
+        embed: Callable[[NDArray[np.int64]], NDArray[Any]],
+        dataset: Dataset,
+        modality: str,
+        rows: NDArray[np.int64],
+        facts: dict[str, Any],
     ) -> None:
-        self._model = model
-        self._dataset = dataset
+        self._embed = embed
         self._modality = modality
         self._rows = rows
         self._facts = facts
@@ -62,12 +65,7 @@ class DatasetSource:
 
     def batch(self, start: int, stop: int) -> Batch:
         vectors = np.concatenate(
-            [
-                embed_rows(
-                    self._model, self._dataset, self._modality[0], self._rows[at : min(at + CHUNK, stop)]
-                )
-                for at in range(start, stop, CHUNK)
-            ]
+            [self._embed(self._rows[at : min(at + CHUNK, stop)]) for at in range(start, stop, CHUNK)]
         )
         attributes = {name: column[start:stop] for name, column in self.attributes.items()}
         return Batch(_ids(self.ids[start:stop]), vectors, None, attributes)
@@ -89,7 +87,8 @@ def model_source(model: Model, source: Path, modality: str | None, rows: str | N
         modality = modality or "image"
         dataset = load_dataset(model, source, modality)
         chosen = chosen_rows(dataset, source, rows)
-        return DatasetSource(model, dataset, modality, chosen, _file_facts(source) | {"rows": rows})
+        embed = partial(embed_rows, model, dataset, modality[0])
+        return DatasetSource(embed, dataset, modality, chosen, file_facts(source) | {"rows": rows})
     if modality or rows:
         raise UsageError(f"{source} holds codes ({codes.modality}): --modality and --rows are for data sets")
     ours = (model.fingerprint, model.codebooks.fingerprint)
@@ -99,7 +98,7 @@ def model_source(model: Model, source: Path, modality: str | None, rows: str | N
                 f"{source} was encoded with model {codes.model_fingerprint[:12]}, this is {ours[0][:12]}. "
                 "Encode it again or pass the right --model"
             )
-    return ArraySource(codes=codes.codes, ids=codes.ids, facts=_file_facts(source))
+    return ArraySource(codes=codes.codes, ids=codes.ids, facts=file_facts(source))
 
 
 def chosen_rows(dataset: Dataset, source: Path, rows: str | None) -> NDArray[np.int64]:
@@ -126,7 +125,7 @@ def array_source(source: Path, ids: Path | None, numbered: bool = True) -> Array
         raise DataError(
             f"{source}: expected vectors (n, D) of floats or codes (n, M) uint8, got {array.dtype} {array.shape}"
         )
-    facts = _file_facts(source) | ({} if ids is None else {"ids": _file_facts(ids)})
+    facts = file_facts(source) | ({} if ids is None else {"ids": file_facts(ids)})
     named = None if ids is None else load_ids(ids)
     if named is not None and len(named) != len(array):
         raise DataError(f"{ids}: expected {len(array)} ids, one for each row of {source}, got {len(named)}")
@@ -203,7 +202,7 @@ def with_attributes(
     """
     id_kind = source.id_kind
     read = None if file is None else AttributeFile(file, id_kind, known)
-    facts = {**(choices or {}), "attributes": None if file is None else _file_facts(file)}
+    facts = {**(choices or {}), "attributes": None if file is None else file_facts(file)}
     own = source.types if isinstance(source, DatasetSource) else {}
     if known is None:
         return Complete(source, own | (read.types if read else {}), read, id_kind, facts)
@@ -223,17 +222,6 @@ def add_all(index: Index, source: Source, update: bool, progress: Progress | Non
             batch.add_to(index)
         if progress is not None:
             progress(stop, source.n_items)
-
-
-def learned_codebooks(source: ArraySource, bits: int, opq: bool, seed: int) -> object:
-    """Product codebooks of a sample of vectors. Raises UsageError, DataError."""
-    from spdq.quantizers.product import ProductQuantizer
-
-    if bits % 8:
-        raise UsageError(f"bits must be a multiple of 8, got {bits}")
-    sample = source.sample(TRAINING_ITEMS, seed)
-    rotation = "opq" if opq else "none"
-    return ProductQuantizer(bits // 8, rotation=rotation, random_state=seed).fit(sample)
 
 
 def ids_from(given: Sequence[str] | NDArray[Any], kind: str) -> Any:
@@ -258,7 +246,7 @@ def _label_names(dataset: Dataset, rows: NDArray[np.int64]) -> list[list[str]]:
     return [names[row.astype(bool)].tolist() for row in labels[rows]]
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> dict[str, Any]:
     """What tells a file from another without reading all of it."""
     found = path.stat()
     with path.open("rb") as file:

@@ -325,8 +325,13 @@ def bad(spdq, world, tmp_path_factory):
     [
         ("index build {out} {v} --model m", 2, "--model, --modality and --rows are for data sets"),
         ("index build {out} {data}", 2, "needs --model MODEL_DIR"),
-        ("index build {out} {data} --model {model} --bits 8", 2, "are for .npy files"),
+        ("index build {out} {data} --model {model} --bits 8", 2, "are for vectors without a model"),
         ("index build {out} {v} --codebooks {model} --bits 8", 2, "for codebooks that are learned"),
+        (
+            "index build {out} {data} --model {model} --ids {short}",
+            2,
+            "--ids and --codebooks are for .npy files",
+        ),
         ("index build {out} {codes}", 2, "codes need --codebooks"),
         ("index build {out} {v} --bits 12", 2, "bits must be a multiple of 8"),
         ("index build {out} {flat}", 4, "expected vectors (n, D) of floats or codes (n, M) uint8"),
