@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 INSTALLED := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check docs speed faults retrieval wheel clean
+.PHONY: help demo test lint types check docs speed faults serving retrieval wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -45,6 +45,9 @@ speed: $(VENV)/dev.stamp ## race the search against Faiss, up to 10M rows: 20 mi
 faults: $(VENV)/dev.stamp ## break indexes in every way, at full length: a quarter of an hour, as root; bench-out/faults
 	@mkdir -p bench-out/faults
 	SPDQ_FAULTS=full SPDQ_FAULTS_OUT=$(CURDIR)/bench-out/faults $(BIN)/python -m pytest -q tests/faults
+
+serving: $(VENV)/dev.stamp ## ask the server 2,000 things of each kind, well and badly: a quarter of an hour
+	SPDQ_SERVING_CASES=2000 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q tests/serving/test_schemathesis.py
 
 retrieval: $(VENV)/dev.stamp ## judge all methods on emoji and the sets of SPDQ_DATA: hours, goes on where it was; bench-out/retrieval
 	@test -n "$(SPDQ_DATA)" || { echo "set SPDQ_DATA=FOLDER (data/README.md says what lies there)" >&2; exit 1; }

@@ -24,6 +24,7 @@ from spdq.serving.openapi import problems as described
 from spdq.serving.pool import Pool
 from spdq.serving.problems import Problem, busy
 from spdq.serving.schemas import (
+    WAYS,
     About,
     Batch,
     BatchAnswer,
@@ -34,6 +35,7 @@ from spdq.serving.schemas import (
     NewItems,
     Search,
     SearchAnswer,
+    UploadSearch,
 )
 from spdq.serving.service import Service
 from spdq.serving.settings import Settings
@@ -129,16 +131,13 @@ def _add_searching(app: FastAPI, service: Service, settings: Settings, pool: Poo
         summary="The items closest to a text, a picture, a vector or a mixture.",
         response_model=SearchAnswer,
         responses=described(*_COMMON, 413, 415),
-        openapi_extra=body(Search, with_upload=True),
+        openapi_extra=body(Search, UploadSearch),
     )
     async def search(request: Request) -> Response:
         pool.check()
         async with bodies.receive(request) as received:
             content = received.content
-            if (
-                received.upload is not None
-                and not {"text", "image", "upload", "vector", "mix"} & content.keys()
-            ):
+            if received.upload is not None and all(content.get(way) is None for way in (*WAYS, "mix")):
                 content = content | {"upload": True}
             asked = _parsed(Search, content)
             return await _answered(pool, settings.deadline, lambda: service.search(asked, received.upload))
@@ -148,7 +147,7 @@ def _add_searching(app: FastAPI, service: Service, settings: Settings, pool: Poo
         summary="Several searches, answered from one generation of the index.",
         response_model=BatchAnswer,
         responses=described(*_COMMON, 413, 415),
-        openapi_extra=body(Batch, with_upload=False),
+        openapi_extra=body(Batch),
     )
     async def batch(request: Request) -> Response:
         pool.check()
@@ -168,7 +167,7 @@ def _add_writing(app: FastAPI, service: Service, settings: Settings, pool: Pool)
         status_code=201,
         response_model=Changed,
         responses=described(*_COMMON, 409, 413, 415, 507),
-        openapi_extra=body(NewItems, with_upload=True) | bearer(),
+        openapi_extra=body(NewItems, NewItems) | bearer(),
     )
     async def add(request: Request) -> Response:
         check_token(request.headers, settings)
@@ -236,14 +235,13 @@ def _add_items(app: FastAPI, service: Service, settings: Settings, pool: Pool, p
             json_schema_extra={"enum": [str(size) for size in thumbnails.SIZES]},
         ),
     ) -> Response:
-        small = service.thumbnails
-        if small is None:
+        if service.thumbnails is None:
             raise Problem(404, "this server was started without pictures (--pictures)")
         if size not in map(str, thumbnails.SIZES):
             sizes = ", ".join(map(str, thumbnails.SIZES))
             raise Problem(422, f"size: expected one of {sizes}, got {size[:20]!r}")
         key = paths.item_key(item_id, service.index.id_kind)
-        made = await pictures.run(lambda: small.of(key, int(size)), settings.deadline)
+        made = await pictures.run(lambda: service.thumbnail(key, int(size)), settings.deadline)
         headers = {"ETag": made.tag, "Cache-Control": "private, max-age=3600"}
         if made.tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from spdq.serving.bodies import JSON, MULTIPART
 from spdq.serving.problems import MEDIA_TYPE
-from spdq.serving.schemas import Batch, NewItems, Search
+from spdq.serving.schemas import Batch, NewItems, Search, UploadSearch
 
 _REF = "#/components/schemas/{model}"
 _PROBLEM = {
@@ -53,19 +53,26 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": _REASONS[status], "content": content} for status in statuses}
 
 
-def body(model: type[BaseModel], with_upload: bool) -> dict[str, Any]:
-    """What a route's body is: JSON or, with a picture, a form of it and a file."""
-    schema = {"$ref": _REF.format(model=model.__name__)}
-    content: dict[str, Any] = {JSON: {"schema": schema}}
-    if with_upload:
+def body(model: type[BaseModel], with_upload: type[BaseModel] | None = None) -> dict[str, Any]:
+    """What a route's body is: JSON or, with a picture, a form of a file and other JSON."""
+    content: dict[str, Any] = {JSON: {"schema": _reference(model)}}
+    if with_upload is not None:
+        is_needed = any(field.is_required() for field in with_upload.model_fields.values())
         form = {
             "type": "object",
-            "required": ["image"],
-            "properties": {"image": {"type": "string", "format": "binary"}, "json": schema},
+            "required": ["image", "json"] if is_needed else ["image"],
+            "properties": {
+                "image": {"type": "string", "format": "binary"},
+                "json": _reference(with_upload),
+            },
             "additionalProperties": False,
         }
         content[MULTIPART] = {"schema": form, "encoding": {"json": {"contentType": JSON}}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REF.format(model=model.__name__)}
 
 
 def parameters(model: type[BaseModel]) -> dict[str, Any]:
@@ -97,7 +104,8 @@ def describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, routes=app.routes, summary=app.summary)
             _, models = models_json_schema(
-                [(model, "validation") for model in (Search, Batch, NewItems)], ref_template=_REF
+                [(model, "validation") for model in (Search, UploadSearch, Batch, NewItems)],
+                ref_template=_REF,
             )
             components = made.setdefault("components", {})
             components["schemas"] = components.get("schemas", {}) | models["$defs"] | {"Problem": _PROBLEM}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_K = 1000
 MAX_BATCH = 64
@@ -30,6 +31,11 @@ def _normal(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def _whole(value: Any) -> Any:
+    # 3.0 is an integer in JSON.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _picture(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
@@ -38,15 +44,61 @@ def _picture(text: str) -> bytes:
 
 
 Clean = AfterValidator(_clean)
-Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), Clean, AfterValidator(_normal)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Picture = Annotated[
-    str, Field(min_length=1), AfterValidator(_picture), Field(json_schema_extra={"format": "byte"})
+_NO_NUL = {"pattern": "^[^\\u0000]*$"}
+_BASE64 = {
+    "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}(==|[A-Za-z0-9+/]=))?$",
+    "contentEncoding": "base64",
+}
+Text = Annotated[
+    str, Field(min_length=1, max_length=MAX_TEXT, json_schema_extra=_NO_NUL), Clean, AfterValidator(_normal)
 ]
+Condition = Annotated[str, Field(min_length=1, max_length=MAX_WHERE, json_schema_extra=_NO_NUL), Clean]
+Integer = Annotated[int, BeforeValidator(_whole)]
+Id = Annotated[int | str, BeforeValidator(_whole)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Picture = Annotated[str, Field(min_length=1), AfterValidator(_picture), Field(json_schema_extra=_BASE64)]
+Upload = Literal[True]
 Vector = Annotated[list[Number], Field(min_length=1, max_length=MAX_WIDTH)]
 Weight = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
 
 _STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+_KINDS: dict[str, dict[str, Any]] = {
+    "text": {"type": "string"},
+    "image": {"type": "string"},
+    "upload": {"type": "boolean"},
+    "vector": {"type": "array"},
+    "item": {"type": ["integer", "string"]},
+    "mix": {"type": "array"},
+}
+
+
+def _one_of(ways: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What a model checks of its ways, in the words of a JSON schema: one is there, and some fields then are not."""
+    return {
+        "oneOf": [
+            {
+                "required": [way],
+                "properties": {way: _KINDS[way]} | {name: {"type": "null"} for name in absent},
+            }
+            for way, absent in ways.items()
+        ]
+    }
+
+
+def _alone(*ways: str) -> dict[str, Any]:
+    """One way to ask and no other; a modality with a vector only."""
+    return _one_of(
+        {
+            way: [
+                other
+                for other in (*ways, "modality")
+                if other != way and (way, other) != ("vector", "modality")
+            ]
+            for way in ways
+        }
+    )
 
 
 class Asked(BaseModel):
@@ -56,9 +108,9 @@ class Asked(BaseModel):
 
     text: Text | None = Field(None, description="words")
     image: Picture | None = Field(None, description="a JPEG, PNG or WebP file in base64")
-    upload: Literal[True] | None = Field(None, description="the file `image` of a multipart request")
+    upload: Upload | None = Field(None, description="the file `image` of a multipart request")
     vector: Vector | None = Field(None, description="a query that has been embedded already")
-    item: int | str | None = Field(None, description="the id of an item in the index: what it is like")
+    item: Id | None = Field(None, description="the id of an item in the index: what it is like")
     modality: Literal["text", "image"] | None = Field(
         None, description="what the vector was embedded from; without it the vector is compared as it is"
     )
@@ -76,6 +128,8 @@ class Asked(BaseModel):
 class Part(Asked):
     """One part of a mixture; a negative weight pushes away."""
 
+    model_config = ConfigDict(json_schema_extra=_alone(*WAYS))
+
     weight: Weight = Field(1.0, description="its share of the distance")
 
     @model_validator(mode="after")
@@ -86,24 +140,16 @@ class Part(Asked):
         return self
 
 
-class Search(Asked):
-    """One search: exactly one of text, image, upload, vector, item and mix."""
+Mixture = Annotated[list[Part], Field(min_length=1, max_length=MAX_PARTS)]
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"text": "a cat asleep", "k": 5},
-                {"text": "heart", "k": 3, "where": "has(labels, 'group:symbols')", "explain": True},
-                {"mix": [{"weight": 1.0, "text": "heart"}, {"weight": -0.5, "text": "red"}]},
-            ]
-        }
-    )
 
-    mix: Annotated[list[Part], Field(min_length=1, max_length=MAX_PARTS)] | None = Field(
-        None, description="several parts, their distances added by weight"
-    )
-    k: int = Field(10, ge=1, le=MAX_K, description="how many hits; fewer where fewer items are there")
-    where: Annotated[str, Field(min_length=1, max_length=MAX_WHERE), Clean] | None = Field(
+class Options(BaseModel):
+    """What of a search does not say what is searched for."""
+
+    model_config = _STRICT
+
+    k: Integer = Field(10, ge=1, le=MAX_K, description="how many hits; fewer where fewer items are there")
+    where: Condition | None = Field(
         None, description="a condition on attributes: `label = 'cat' AND year >= 2020`"
     )
     explain: bool = Field(
@@ -114,6 +160,23 @@ class Search(Asked):
     instance_weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] | None = Field(
         None, description="of SPDQ's shared part: 0 ranks by meaning alone; of a gated embedding's guess"
     )
+
+
+class Search(Asked, Options):
+    """One search: exactly one of text, image, upload, vector, item and mix."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"text": "a cat asleep", "k": 5},
+                {"text": "heart", "k": 3, "where": "has(labels, 'group:symbols')", "explain": True},
+                {"mix": [{"weight": 1.0, "text": "heart"}, {"weight": -0.5, "text": "red"}]},
+            ],
+            **_alone(*WAYS, "mix"),
+        }
+    )
+
+    mix: Mixture | None = Field(None, description="several parts, their distances added by weight")
 
     @model_validator(mode="after")
     def _check(self) -> Search:
@@ -126,6 +189,12 @@ class Search(Asked):
     def parts(self) -> list[Asked]:
         """What is searched by."""
         return [self] if self.mix is None else list(self.mix)
+
+
+class UploadSearch(Options):
+    """What is told beside an uploaded picture, which is all that is searched for or a part of a mixture."""
+
+    mix: Mixture | None = Field(None, description="a mixture, of which one part or more is `upload`")
 
 
 class Batch(BaseModel):
@@ -188,9 +257,7 @@ class Listing(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     k: int = Field(60, ge=1, le=MAX_K, description="how many; fewer where fewer are there")
-    where: Annotated[str | None, Field(min_length=1, max_length=MAX_WHERE), Clean] = Field(
-        None, description="a condition on attributes"
-    )
+    where: Condition | None = Field(None, description="a condition on attributes")
 
 
 class Items(BaseModel):
@@ -232,12 +299,23 @@ class About(BaseModel):
 class NewItem(BaseModel):
     """An item to add: a vector, or a text, a picture or both."""
 
-    model_config = _STRICT
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra=_one_of(
+            {
+                "vector": ["text", "image", "upload"],
+                "text": ["image", "upload", "vector"],
+                "image": ["upload", "vector"],
+                "upload": ["image", "vector"],
+            }
+        ),
+    )
 
-    id: int | str
+    id: Id
     text: Text | None = None
     image: Picture | None = Field(None, description="a JPEG, PNG or WebP file in base64")
-    upload: Literal[True] | None = Field(None, description="the file `image` of a multipart request")
+    upload: Upload | None = Field(None, description="the file `image` of a multipart request")
     vector: Vector | None = None
     attributes: dict[str, int | float | str | list[str] | None] = Field(default_factory=dict)
 

@@ -21,7 +21,7 @@ from spdq.serving.embedding import Query, embed_items, embed_search
 from spdq.serving.label_words import MAX_WORDS, LabelWords
 from spdq.serving.problems import Problem, busy
 from spdq.serving.schemas import NewItem, Search
-from spdq.serving.thumbnails import Thumbnails
+from spdq.serving.thumbnails import Thumbnail, Thumbnails
 
 if TYPE_CHECKING:
     from spdq.models.model import Model
@@ -223,6 +223,12 @@ class Service:
             {"id": key, "attributes": values, "caption": self.captions.get(key), "image": self._image(key)}
             for key, values in zip(ids.tolist(), self.index.attributes_of(ids), strict=True)
         ]
+
+    def thumbnail(self, key: int | str, size: int) -> Thumbnail:
+        """The picture of an item, ``size`` pixels on its longer side. Raises Problem 404, also for a removed item."""
+        if self.thumbnails is None or key not in self.index:
+            raise _no_item(key)
+        return self.thumbnails.of(key, size)
 
     def _image(self, key: int | str) -> str | None:
         has_one = self.thumbnails is not None and key in self.thumbnails

@@ -57,16 +57,17 @@ def made(tmp_path_factory):
     return made
 
 
-def build_index(made, path):
-    """All units of the data set under int ids, with attributes."""
+def build_index(made, path, ids=None):
+    """All units of the data set, under its int ids or others, with attributes."""
     model, dataset = load_model(made.model), made.dataset
+    kind = "int" if ids is None else "str"
     rows = np.arange(N_ITEMS)
     with Index.create(
-        path, model.codebooks, "ip", "int", model.fingerprint, made.model, attributes=ATTRIBUTES
+        path, model.codebooks, "ip", kind, model.fingerprint, made.model, attributes=ATTRIBUTES
     ) as index:
         index.add(
             model.embed_unit(dataset.image_features, model.text_features(dataset.texts)),
-            dataset.ids,
+            dataset.ids if ids is None else ids,
             {
                 "colour": [COLOURS[row % 3] for row in rows],
                 "size": [SIZES[row // 3 % 2] for row in rows],
@@ -74,6 +75,16 @@ def build_index(made, path):
                 "tags": [{"even"} if row % 2 == 0 else None for row in rows],
             },
         )
+
+
+@pytest.fixture
+def named(made, tmp_path):
+    """The paths of the same index under string ids, some with slashes, and of its data set."""
+    ids = [(f"item {row}", f"a/{row}", f"a/{row}/image", f"\u00fc {row}")[row % 4] for row in range(N_ITEMS)]
+    data = made.folder / "named.h5"
+    replace(made.dataset, ids=np.array(ids)).save(data)
+    build_index(made, tmp_path / "index", ids)
+    return tmp_path / "index", data
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,16 @@ def references(value):
             yield from references(inner)
 
 
+def test_forms_that_need_no_json_are_described_so(serving, own_index):
+    with serving(own_index, allow_writes=True, token="x" * 16) as client:
+        paths = client("GET", "/openapi.json").json()["paths"]
+    forms = {
+        path: paths[path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["required"]
+        for path in ("/v1/search", "/v1/items")
+    }
+    assert forms == {"/v1/search": ["image"], "/v1/items": ["image", "json"]}
+
+
 @pytest.mark.parametrize("writes", [False, True])
 def test_the_description_is_whole(serving, own_index, writes):
     given = {"allow_writes": True, "token": "x" * 16} if writes else {}

@@ -79,8 +79,8 @@ def test_routes_that_are_not_there(client, told_problem, method, path, status):
 
 
 @pytest.mark.parametrize(("method", "path", "allowed"), [
-    ("PUT", "/v1/items", "GET, POST"), ("PUT", "/v1/items/100", "DELETE, GET"), ("DELETE", "/v1/items/100/image", "GET"),
-    ("POST", "/healthz", "GET"),
+    ("PUT", "/v1/items", "GET, POST"), ("PUT", "/v1/items/100", "DELETE, GET"),
+    ("DELETE", "/v1/items/100/image", "GET"), ("POST", "/healthz", "GET"),
 ])  # fmt: skip
 def test_all_methods_of_a_path_are_told(serving, own_index, told_problem, method, path, allowed):
     with serving(own_index, allow_writes=True, token=TOKEN, headers=BEARER) as client:

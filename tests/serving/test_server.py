@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import numpy as np
 import pytest
+from served import server
 
 from spdq.errors import DataError, IncompatibleError, LockedError, NotFoundError, UsageError
 from spdq.index import Index
@@ -22,13 +20,6 @@ from spdq.quantizers.codebooks import Codebooks
 from spdq.serving import Settings, serve
 from spdq.serving.server import listen
 
-CODE = """
-import json, sys
-from spdq.serving import Settings, serve
-given = json.loads(sys.argv[1])
-settings = Settings(**given["settings"])
-serve(given["index"], pictures=given["pictures"], settings=settings, ready=lambda url: print(url, flush=True))
-"""
 BODY = b'{"text": "red"}'
 
 
@@ -37,31 +28,9 @@ def head(length, extra=""):
     return f"{lines}{extra}\r\n\r\n".encode()
 
 
-@contextmanager
-def server(made, **settings):
-    """A process with its ``url`` and ``port``; killed at the end if it still runs."""
-    given = {"index": str(made.index), "pictures": str(made.data)}
-    given["settings"] = {"port": 0, "threads": 2} | settings
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", CODE, json.dumps(given)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    with process:
-        try:
-            process.url = process.stdout.readline().strip()
-            assert process.url, process.stderr.read()
-            process.port = int(process.url.rpartition(":")[2])
-            yield process
-        finally:
-            process.kill()
-
-
 @pytest.fixture(scope="module")
 def impatient(made):
-    with server(made, header_seconds=0.6, body_seconds=0.6, send_seconds=0.6) as process:
+    with server(made.index, made.data, header_seconds=0.6, body_seconds=0.6, send_seconds=0.6) as process:
         yield process
 
 
@@ -262,7 +231,7 @@ def wait_until_under_way(process, count):
 def test_sigterm_lets_requests_under_way_finish(made):
     """All of them, also where there are more than places: nothing new can come."""
     with (
-        server(made, threads=1, queue=0) as process,
+        server(made.index, made.data, threads=1, queue=0) as process,
         connect(process) as idle,
         connect(process) as half,
         ExitStack() as stack,
@@ -289,7 +258,7 @@ def test_sigterm_lets_requests_under_way_finish(made):
 
 
 def test_sigterm_does_not_wait_for_the_hung(made):
-    with server(made, drain_seconds=1) as process, connect(process) as hung:
+    with server(made.index, made.data, drain_seconds=1) as process, connect(process) as hung:
         hung.sendall(head(100) + b"{")
         wait_until_under_way(process, 1)
         process.send_signal(signal.SIGTERM)

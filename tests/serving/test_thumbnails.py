@@ -42,6 +42,15 @@ def test_a_thumbnail_is_the_picture(client, told_problem, made):
     assert np.abs(pixels(answer.content) - np.asarray(picture(1)).astype(int)).mean() < 8
 
 
+def test_the_picture_of_a_removed_item(serving, own_index, told_problem):
+    token = "0123456789abcdef"
+    headers = {"authorization": f"Bearer {token}"}
+    with serving(own_index, pictures=True, allow_writes=True, token=token, headers=headers) as client:
+        assert client("GET", "/v1/items/107/image").status_code == 200
+        told_problem(client("DELETE", "/v1/items/107"), 204)
+        assert told_problem(client("GET", "/v1/items/107/image"), 404) == "no item 107"
+
+
 def test_an_unchanged_thumbnail_is_not_sent_again(client):
     tag = client("GET", "/v1/items/107/image").headers["etag"]
     again = client("GET", "/v1/items/107/image", headers={"if-none-match": tag})
