@@ -38,6 +38,14 @@ class DataError(SpdqError, ValueError):
     exit_code = 4
 
 
+class UnknownWordsError(DataError):
+    """A query text without a word that the model knows; ``words`` are those it has."""
+
+    def __init__(self, message: str, words: list[str]) -> None:
+        super().__init__(message)
+        self.words = words
+
+
 class DamagedError(SpdqError):
     """A file that was once good is damaged: truncated, or its checksum does not match."""
 

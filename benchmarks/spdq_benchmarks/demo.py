@@ -199,8 +199,10 @@ def _build_index(
             ids="int" if dataset.ids.dtype.kind == "i" else "str",
             model_fingerprint=model.fingerprint,
             model_path=model_dir.resolve(),
+            attributes={"labels": "set"},
         ) as index:
-            index.add_codes(np.concatenate(codes), dataset.ids)
+            labels = dataset.names_of_labels(np.arange(n))
+            index.add_codes(np.concatenate(codes), dataset.ids, {"labels": labels})
         try:
             if folder.exists():
                 folder.rename(temporary / "old")

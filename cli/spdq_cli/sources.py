@@ -52,7 +52,7 @@ class DatasetSource:
         self.ids = dataset.ids[rows]
         self.id_kind = "int" if self.ids.dtype.kind == "i" else "str"
         self.attributes: dict[str, list[Any]] = (
-            {LABELS: _label_names(dataset, rows)} if dataset.label_names else {}
+            {LABELS: dataset.names_of_labels(rows)} if dataset.label_names else {}
         )
         for name, column in dataset.attributes.items():
             self.attributes[name] = [column[row] for row in rows]
@@ -236,14 +236,6 @@ def ids_from(given: Sequence[str] | NDArray[Any], kind: str) -> Any:
 
 def _ids(ids: NDArray[Any]) -> NDArray[Any]:
     return ids if ids.dtype.kind == "i" else ids.astype(object)
-
-
-def _label_names(dataset: Dataset, rows: NDArray[np.int64]) -> list[list[str]]:
-    labels = dataset.labels
-    if labels is None:
-        return [[] for _ in rows]
-    names = np.array(dataset.label_names, object)
-    return [names[row.astype(bool)].tolist() for row in labels[rows]]
 
 
 def file_facts(path: Path) -> dict[str, Any]:

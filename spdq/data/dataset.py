@@ -226,6 +226,14 @@ class Dataset:
         }
         return dataclasses.replace(self, **parts)
 
+    def names_of_labels(self, rows: npt.ArrayLike) -> list[list[str]]:
+        """The names of the labels of some rows, in the order of ``label_names``; none for all without labels."""
+        chosen = np.asarray(rows, np.int64)
+        if self.labels is None:
+            return [[] for _ in chosen]
+        names = np.array(self.label_names, object)
+        return [names[row.astype(bool)].tolist() for row in self.labels[chosen]]
+
     def image_path(self, row: int) -> Path:
         """Where the picture of one row lies. The file named there is not looked at.
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
 
-from spdq.errors import DataError, IncompatibleError, UsageError
+from spdq.errors import DataError, IncompatibleError, UnknownWordsError, UsageError
 from spdq.features.buckets import MAX_BUCKETS, Buckets
 from spdq.features.text_checks import check_query_text, check_texts
 from spdq.features.tokens import letter_grams, normalise, words
@@ -176,13 +176,13 @@ class WordExtractor:
         """The unknown words of a query text that has at least one known word.
 
         Raises DataError for a text that is empty, has more than 2,000 characters, a NUL or half a surrogate
-        pair, or no known word at all (the message names the size of the vocabulary and the nearest known
-        words).
+        pair; UnknownWordsError for one without a known word (the message names the size of the vocabulary and
+        the nearest known words).
         """
         check_query_text(text)
         unknown = self.unknown_words(text)
         if len(unknown) == len(set(self._words_of(text))):
-            raise DataError(self._nothing_known(text, unknown))
+            raise UnknownWordsError(self._nothing_known(text, unknown), unknown)
         return unknown
 
     def to_json(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from spdq.serving.metrics import MEDIA_TYPE as METRICS_TYPE
 from spdq.serving.metrics import Metrics
 from spdq.serving.openapi import bearer, body, describe, parameters
 from spdq.serving.openapi import problems as described
+from spdq.serving.page import page
 from spdq.serving.pool import Pool
 from spdq.serving.problems import Problem, busy
 from spdq.serving.schemas import (
@@ -82,6 +83,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     app.add_middleware(Front, service=service, settings=settings, metrics=metrics)
     problems.install(app)
     describe(app)
+    _add_page(app)
     _add_state(app, service, metrics)
     _add_searching(app, service, settings, searches)
     if settings.allow_writes:
@@ -94,6 +96,14 @@ async def _follow(service: Service, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
         await asyncio.to_thread(service.refresh)
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def start() -> Response:
+        made = page()
+        headers = {"Content-Security-Policy": made.policy}
+        return Response(made.content, headers=headers, media_type="text/html")
 
 
 def _add_state(app: FastAPI, service: Service, metrics: Metrics) -> None:

@@ -16,7 +16,8 @@ from spdq.serving.problems import Problem, busy, of_any
 from spdq.serving.service import Service
 from spdq.serving.settings import Settings
 
-OPEN_PATHS = ("/healthz", "/readyz")
+OPEN_PATHS = ("/", "/healthz", "/readyz")
+"""What anybody gets without a token: the page holds nothing of the index, and asks for the token itself."""
 SECURITY = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "cross-origin-resource-policy": "same-origin",

@@ -227,6 +227,9 @@ class Answer(BaseModel):
 
     hits: list[Hit]
     unknown_words: list[str] = Field(description="words of the text that the model does not know")
+    note: str | None = Field(
+        None, description="why there are no hits: no word of a text is known; else absent"
+    )
 
 
 class SearchAnswer(Answer):

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from spdq import __version__
-from spdq.errors import DataError, SpdqError
+from spdq.errors import DataError, SpdqError, UnknownWordsError
 from spdq.index.filters import Filter
 from spdq.index.index import Index
 from spdq.serving.embedding import Query, embed_items, embed_search
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 KEPT_FILTERS = 8
+SHOWN_VALUES = 200
 _ATTEMPTS = 5
 
 _log = logging.getLogger("spdq.serving")
@@ -127,7 +128,7 @@ class Service:
             "index_bytes": stats["bytes"],
             "searches": self._searches,
             "pictures": self.thumbnails is not None,
-            "attributes": {name: asdict(facet) for name, facet in self.index.facets().items()},
+            "attributes": {name: asdict(facet) for name, facet in self.index.facets(SHOWN_VALUES).items()},
         }
 
     def refresh(self) -> None:
@@ -154,8 +155,22 @@ class Service:
         return {"answers": answers, "generation": generation}
 
     def _answers(self, asked: Sequence[Search], upload: bytes | None) -> tuple[list[dict[str, Any]], int]:
-        queries = [embed_search(self.model, self.index, one, upload) for one in asked]
-        return self._at_once(lambda: self._found(asked, queries))
+        answers: list[dict[str, Any]] = []
+        queries: dict[int, Query] = {}
+        for place, one in enumerate(asked):
+            try:
+                queries[place] = embed_search(self.model, self.index, one, upload)
+                answers.append({})
+            except UnknownWordsError as error:
+                # Words that are being typed come to this all the time: it is an answer, too.
+                answers.append({"hits": [], "unknown_words": error.words, "note": str(error)})
+        known = list(queries)
+        found, generation = self._at_once(
+            lambda: self._found([asked[place] for place in known], list(queries.values()))
+        )
+        for place, answer in zip(known, found, strict=True):
+            answers[place] = answer
+        return answers, generation
 
     def _at_once(self, read: Callable[[], T]) -> tuple[T, int]:
         """What several calls of the index give within one generation, and its number."""

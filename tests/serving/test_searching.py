@@ -61,6 +61,18 @@ def test_a_mixture_finds_what_the_engine_finds(client, engine, png):
     assert answer.json()["hits"] == hits
 
 
+def test_unknown_words_find_nothing_and_say_so(client):
+    answer = client.search(text="unheard of", k=3)
+    assert (answer["hits"], answer["unknown_words"]) == ([], ["unheard", "of"])
+    assert answer["note"].startswith("no known word in 'unheard of'")
+    queries = [{"text": "red"}, {"mix": [{"text": "red"}, {"text": "unheard"}]}, {"text": "blue", "k": 2}]
+    answers = client("POST", "/v1/search/batch", json={"queries": queries}).json()["answers"]
+    assert [len(one["hits"]) for one in answers] == [10, 0, 2]
+    assert "note" not in answers[0]
+    assert answers[1]["unknown_words"] == ["unheard"]
+    assert answers[2]["hits"] == client.search(text="blue", k=2)["hits"]
+
+
 def test_an_item_finds_what_is_like_it(client, engine, model):
     vectors = engine.index.reconstruct([107])
     hits = client.search(item=107, k=5)["hits"]
@@ -174,7 +186,7 @@ def test_a_batch_takes_no_files(client, told_problem, png):
     ({"text": "red", "modality": "text"}, "modality goes with a vector"),
     ({"text": ""}, "/text: String should have at least 1 character"),
     ({"text": " "}, "empty query text"),
-    ({"text": "unheard"}, "word"),
+
     ({"text": "x" * 2001}, "/text: String should have at most 2000"),
     ({"text": "a\0b"}, "/text: forbidden character U+0000 at position 1"),
     ({"text": "\ud800"}, "unable to parse raw data as a unicode string"),
