@@ -15,6 +15,7 @@ SYSTEMS = {
     "csm": "spdq.models.csm:CSMModel",
     "gated": "spdq.models.gated:GatedModel",
     "mixer": "spdq.models.mixer:MixerModel",
+    "pictures": "spdq.models.pictures:PictureModel",
     "spdq": "spdq.models.spdq:SPDQModel",
 }
 """Where the model of each system is defined."""
