@@ -15,6 +15,7 @@ from spdq_cli.lazy import LazyCommand, LazyGroup
 COMMANDS = {
     "demo": LazyCommand("spdq_cli.commands.demo:demo", "Train, index and search emoji; write a report."),
     "dataset": LazyCommand("spdq_cli.commands.dataset:dataset", "Import, show and split data sets."),
+    "build": LazyCommand("spdq_cli.commands.build:build", "Make a search engine of a folder of pictures."),
     "train": LazyCommand("spdq_cli.commands.train:train", "Train a model on a data set."),
     "quantize": LazyCommand(
         "spdq_cli.commands.quantize:quantize", "Learn codebooks from what will be searched."
@@ -85,7 +86,8 @@ def _print_versions(ctx: click.Context, option: click.Parameter, asked: bool) ->
 def cli(debug: bool) -> None:
     """Compact-code cross-modal search: text finds images, images find text, in 16 to 128 bits an item.
 
-    `spdq demo` shows it all on emoji. With data of your own: dataset import, train, index build, search.
+    `spdq demo` shows it all on emoji. With pictures of your own: build, serve. Step by step: dataset import, train,
+    index build, search.
 
     Exit codes: 0 fine (also when nothing is found), 1 a bug, 2 usage, 3 not found, 4 bad data, 5 damaged,
     6 incompatible, 7 locked, 8 storage, 130 Ctrl-C, 143 SIGTERM.

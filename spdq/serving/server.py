@@ -36,6 +36,7 @@ def serve(
     pictures: str | os.PathLike[str] | None = None,
     settings: Settings | None = None,
     ready: Callable[[str], None] | None = None,
+    picture_folder: str | os.PathLike[str] | None = None,
 ) -> None:
     """Serve an index until SIGTERM or SIGINT, which is raised again once requests under way have been answered.
 
@@ -47,6 +48,8 @@ def serve(
         A data set file that names the pictures of the items, for thumbnails, and has their texts, for captions.
     ready
         Called with the server's address as soon as it answers.
+    picture_folder
+        The one folder that pictures are shown from; None takes that of the data set file.
 
     Raises
     ------
@@ -63,7 +66,9 @@ def serve(
     with listener, Index.open(index, writable=settings.allow_writes) as opened:
         directory = model or opened.model_path
         loaded = None if directory is None else _loaded(directory)
-        service = Service(opened, loaded, *(() if pictures is None else _shown_of(Path(pictures))))
+        service = Service(
+            opened, loaded, *(() if pictures is None else _shown_of(Path(pictures), picture_folder))
+        )
         service.warm_up()  # What fails here is an error of the command, not of the web program's start.
         _Server(service, settings, listener, ready).run([listener])
 
@@ -92,11 +97,11 @@ def _loaded(directory: str | os.PathLike[str]) -> Model:
     return load_model(directory)
 
 
-def _shown_of(file: Path) -> tuple[Thumbnails, dict[int | str, str]]:
+def _shown_of(file: Path, folder: str | os.PathLike[str] | None) -> tuple[Thumbnails, dict[int | str, str]]:
     from spdq.data.dataset import Dataset
 
     dataset = Dataset.load(file)
-    return Thumbnails(dataset), captions(dataset)
+    return Thumbnails(dataset, folder), captions(dataset)
 
 
 class _Server(uvicorn.Server):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from spdq.errors import DataError
+from spdq.errors import DataError, NotFoundError
 from spdq.features.images import load_image
 from spdq.serving.problems import Problem
 
@@ -37,16 +37,19 @@ class Thumbnail(NamedTuple):
 
 
 class Thumbnails:
-    """The pictures a data set names for its items, all of them inside its folder.
+    """The pictures a data set names for its items, all of them inside one folder: its own, unless told otherwise.
 
-    Raises DataError where the data set names no pictures.
+    Raises DataError where the data set names no pictures, NotFoundError where there is no such folder.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, folder: str | os.PathLike[str] | None = None) -> None:
         if dataset.image_paths is None or dataset.root is None:
             raise DataError(f"{dataset.name} names no pictures: expected a data set with image paths")
         self.id_kind = "int" if dataset.ids.dtype.kind == "i" else "str"
+        if folder is not None and not os.path.isdir(folder):
+            raise NotFoundError(f"folder of pictures not found: {os.fspath(folder)}")
         self._root = Path(os.path.realpath(dataset.root))
+        self._inside = Path(os.path.realpath(folder or dataset.root))
         self._paths: dict[int | str, str] = dict(zip(dataset.ids.tolist(), dataset.image_paths, strict=True))
         self._kept: OrderedDict[tuple[str, int, int, int], Thumbnail] = OrderedDict()
         self._bytes = 0
@@ -87,7 +90,7 @@ class Thumbnails:
     def _open(self, name: str) -> io.BufferedReader:
         """The file of a picture: inside the folder, not through a link; a FIFO is not waited for."""
         path = Path(os.path.normpath(self._root / name))
-        if os.path.realpath(path) != str(path) or not path.is_relative_to(self._root):
+        if os.path.realpath(path) != str(path) or not path.is_relative_to(self._inside):
             raise DataError("a link, or outside the folder")
         return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 

@@ -9,7 +9,7 @@ import pytest
 from made_models import picture, worded
 from PIL import Image
 
-from spdq.errors import DataError
+from spdq.errors import DataError, NotFoundError
 from spdq.index import Index
 from spdq.serving import Service, thumbnails
 from spdq.serving.problems import Problem
@@ -123,6 +123,22 @@ def test_only_pictures_inside_the_folder_are_read(pictured, tmp_path, monkeypatc
         target.write_bytes(b"\0" * 10_001)
     with pytest.raises(Problem, match=f"the picture of item {key} is not there any more, or is none"):
         Thumbnails(pictured).of(key, 64)
+
+
+def test_a_folder_that_is_named(pictured, tmp_path):
+    """A data set may lie elsewhere than its pictures: these are shown where their folder is named, and no others."""
+    elsewhere = replace(
+        pictured, image_paths=tuple(f"../root/{name}" for name in pictured.image_paths), root=tmp_path / "out"
+    )
+    (tmp_path / "out").mkdir()
+    with pytest.raises(Problem, match="the picture of item 100 is not there any more, or is none"):
+        Thumbnails(elsewhere).of(100, 64)
+    assert Thumbnails(elsewhere, pictured.root).of(100, 64) == Thumbnails(pictured).of(100, 64)
+    with pytest.raises(Problem, match="the picture of item 100 is not there any more, or is none"):
+        Thumbnails(elsewhere, pictured.root / "sub").of(100, 64)
+    assert Thumbnails(elsewhere, pictured.root / "sub").of(114, 64).content
+    with pytest.raises(NotFoundError, match=r"folder of pictures not found: .*no"):
+        Thumbnails(elsewhere, tmp_path / "no")
 
 
 def test_a_folder_reached_through_a_link_is_fine(pictured, tmp_path):

@@ -26,7 +26,13 @@ PATH = click.Path(path_type=Path)
     "--pictures",
     metavar="DATA.h5",
     type=PATH,
-    help="A data set that names the items' pictures, for thumbnails.  [default: no pictures]",
+    help="A data set that names the items' pictures, for thumbnails.  [default: that of `spdq build`, or none]",
+)
+@click.option(
+    "--picture-folder",
+    metavar="FOLDER",
+    type=PATH,
+    help="Pictures are shown from this folder alone.  [default: the one that DATA.h5 lies in]",
 )
 @click.option("--allow-writes", is_flag=True, help="Also add and remove items; needs --token-file.")
 @click.option(
@@ -54,6 +60,7 @@ def serve(
     host: str,
     port: int,
     pictures: Path | None,
+    picture_folder: Path | None,
     allow_writes: bool,
     token_file: Path | None,
     hosts: tuple[str, ...],
@@ -62,12 +69,15 @@ def serve(
 ) -> None:
     """Serve an index over HTTP, on this machine alone unless told otherwise, until Ctrl-C or SIGTERM.
 
+    INDEX_DIR is an index, or the folder that `spdq build` made.
+
     /openapi.json describes what can be asked. Requests under way are answered before the server ends; a newer
     generation of the index is picked up within a second.
     """
     from spdq.serving import Settings
     from spdq.serving import serve as run
     from spdq.serving.settings import cores, read_token
+    from spdq_cli.engine_folder import made_engine
     from spdq_cli.errors import note
 
     settings = Settings(
@@ -79,4 +89,14 @@ def serve(
         threads=threads or cores(),
         deadline=deadline,
     )
-    run(index_dir, model_dir, pictures, settings, lambda url: note(f"serving {index_dir} on {url}"))
+    if (made := made_engine(index_dir)) is not None:
+        # The model beside the index: the folder may have moved since the index noted where it was.
+        index_dir, model_dir, pictures = made[0], model_dir or made[1], pictures or made[2]
+    run(
+        index_dir,
+        model_dir,
+        pictures,
+        settings,
+        lambda url: note(f"serving {index_dir} on {url}"),
+        picture_folder,
+    )
