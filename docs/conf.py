@@ -76,7 +76,7 @@ def as_written(
     result = signature.return_annotation
     return (
         stringify_signature(kept, show_return_annotation=False, unqualified_typehints=True),
-        result if isinstance(result, str) else None,
+        result if isinstance(result, str) and what != "class" else None,
     )
 
 
