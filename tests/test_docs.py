@@ -3,6 +3,7 @@ docs/ is run by tests/test_docs_run.py."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
@@ -12,7 +13,7 @@ import built_site
 import click
 import pytest
 from documents import RUN, blocks, script
-from sources import ROOT
+from sources import ROOT, sources
 
 import spdq
 from spdq_cli.main import cli
@@ -114,6 +115,19 @@ def test_every_command_is_documented_and_has_help(name):
     assert command.help
     silent = [param.name for param in command.params if isinstance(param, click.Option) and not param.help]
     assert not silent
+
+
+def test_every_importer_is_in_the_reference():
+    used = {
+        f"{node.module}.{alias.name}"
+        for source in sources()
+        for node in ast.walk(source.tree)
+        if source.package == "spdq_cli" and isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if re.match(r"(load|read)_", alias.name) and (node.module or "").startswith("spdq.data.")
+    }
+    listed = set(re.findall(r"autofunction:: (\S+)", text("docs/reference/spdq_data.rst")))
+    assert used <= listed
 
 
 def test_the_changelog_begins_with_this_version():
