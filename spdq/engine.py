@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spdq.data.dataset import Dataset
 from spdq.errors import UsageError
+from spdq.hits import Gallery, Hit, Hits
 from spdq.index.filters import Filter
 from spdq.index.index import Index
 from spdq.models import load_model
@@ -24,16 +26,6 @@ Part = tuple[float, str, Any]
 """A weighted query of a mixture: weight, "text" or "image", and the text or picture."""
 
 
-class Hit(NamedTuple):
-    """One found item."""
-
-    rank: int
-    """1 is the closest."""
-    id: int | str
-    distance: float
-    """In the index's metric: for "ip" the inner product, larger = closer; for "l2" the squared distance."""
-
-
 class Engine:
     """A model and an index built with it; raw text and pictures in, hits out.
 
@@ -43,6 +35,8 @@ class Engine:
         A model directory or a loaded model. None takes the directory the index was built with.
     index
         An index directory or an open index.
+    dataset
+        The data set that the items are of, or its file: notebooks then show hits with their pictures and texts.
 
     Raises
     ------
@@ -55,13 +49,19 @@ class Engine:
     """
 
     def __init__(
-        self, model: str | os.PathLike[str] | Model | None, index: str | os.PathLike[str] | Index
+        self,
+        model: str | os.PathLike[str] | Model | None,
+        index: str | os.PathLike[str] | Index,
+        dataset: str | os.PathLike[str] | Dataset | None = None,
     ) -> None:
         self.index = index if isinstance(index, Index) else Index.open(index)
         if model is None:
             model = _own_model(self.index)
         self.model = load_model(model) if isinstance(model, str | os.PathLike) else model
         self.index.check_model(self.model.fingerprint)
+        if isinstance(dataset, str | os.PathLike):
+            dataset = Dataset.load(dataset)
+        self._gallery = None if dataset is None else Gallery(dataset)
 
     def search(
         self,
@@ -72,7 +72,7 @@ class Engine:
         mix: Sequence[Part] | None = None,
         filter: Filter | str | None = None,
         radius: float | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """The k items closest to one text, one picture (path, bytes or PIL image) or a mixture, closest first.
 
         Parameters
@@ -101,10 +101,11 @@ class Engine:
         else:
             distances, ids = self.index.search(vectors, k, filter, mix=weights)
             near, found = distances[0], ids[0]
-        return [
+        hits = (
             Hit(rank, key.item() if isinstance(key, np.generic) else key, float(distance))
             for rank, (distance, key) in enumerate(zip(near, found, strict=True), start=1)
-        ]
+        )
+        return Hits(hits, self._gallery)
 
     def explain(
         self,

@@ -11,8 +11,9 @@ import pytest
 from made_models import COLOURS, N_ITEMS, drawn, picture, trained, trained_on_pictures, worded
 
 from spdq import load_model
-from spdq.engine import Engine, Hit
+from spdq.engine import Engine
 from spdq.errors import DamagedError, DataError, IncompatibleError, NotFoundError, UsageError
+from spdq.hits import Hit
 from spdq.index import Index
 from spdq.models.spdq import SPDQModel
 

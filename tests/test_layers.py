@@ -26,7 +26,8 @@ ROOMS = {
     "index": {"quantizers", "spdq_kernels"},
     # features: the word extractor is fitted on the training rows, so training makes it; the model keeps it.
     "training": {"networks", "losses", "quantizers", "models", "features", "data", "evaluation"},
-    "engine": {"models", "index", "data", "evaluation"},
+    "hits": {"features", "data"},
+    "engine": {"hits", "models", "index", "data", "evaluation"},
     "serving": {"engine", "index", "models", "features", "data"},
     "spdq": {"data", "engine", "index", "models", "quantizers"},
 }

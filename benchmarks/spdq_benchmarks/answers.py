@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from spdq.data.dataset import Dataset
-from spdq.engine import Engine, Hit
+from spdq.engine import Engine
 from spdq.errors import DataError
+from spdq.hits import Hit
 from spdq_benchmarks.findings import Answer, Found
 
 N_HITS = 6

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from spdq import __version__
 from spdq.errors import UsageError
+from spdq.features import shrunk
 from spdq.serving import paths, problems, thumbnails
 from spdq.serving.bodies import Bodies
 from spdq.serving.front import Front, check_token
@@ -231,7 +232,7 @@ def _add_items(app: FastAPI, service: Service, settings: Settings, pool: Pool, p
         summary="A small picture of an item, as WebP.",
         response_class=Response,
         responses={
-            200: {"content": {thumbnails.MEDIA_TYPE: {}}},
+            200: {"content": {shrunk.MEDIA_TYPE: {}}},
             304: {"description": "the one that If-None-Match names"},
             **described(*_COMMON, 404),
         },
@@ -255,7 +256,7 @@ def _add_items(app: FastAPI, service: Service, settings: Settings, pool: Pool, p
         headers = {"ETag": made.tag, "Cache-Control": "private, max-age=3600"}
         if made.tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(made.content, headers=headers, media_type=thumbnails.MEDIA_TYPE)
+        return Response(made.content, headers=headers, media_type=shrunk.MEDIA_TYPE)
 
     @app.get(
         "/v1/items/{item_id:item}",

@@ -71,7 +71,7 @@ class Front:
         """Raise the problem of a request that no route shall see."""
         headers = Headers(scope=scope)
         check_host(headers, self._settings)
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"].removeprefix(scope.get("root_path", "")) in OPEN_PATHS:
             return
         if not self._settings.is_local:
             check_token(headers, self._settings)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from spdq.data.captions import captions
 from spdq.errors import UsageError
 from spdq.index.index import Index
 from spdq.models import load_model
 from spdq.serving.app import create_app
-from spdq.serving.captions import captions
 from spdq.serving.protocol import timed
 from spdq.serving.service import Service
 from spdq.serving.settings import Settings

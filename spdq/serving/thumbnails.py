@@ -11,21 +11,17 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image
-
 from spdq.errors import DataError, NotFoundError
-from spdq.features.images import load_image
+from spdq.features.shrunk import shrunk
 from spdq.serving.problems import Problem
 
 if TYPE_CHECKING:
     from spdq.data.dataset import Dataset
 
-MEDIA_TYPE = "image/webp"
 SIZES = (64, 128, 256, 512)
 DEFAULT_SIZE = 256
 MAX_FILE_BYTES = 64 << 20
 KEPT_BYTES = 64 << 20
-QUALITY = 85
 
 
 class Thumbnail(NamedTuple):
@@ -101,12 +97,3 @@ class Thumbnails:
                 self._bytes += len(made.content)
             while self._bytes > KEPT_BYTES:
                 self._bytes -= len(self._kept.popitem(last=False)[1].content)
-
-
-def shrunk(raw: bytes, size: int) -> bytes:
-    """The WebP of a picture that fits into size x size pixels. Raises DataError for what ``load_image`` refuses."""
-    image = Image.fromarray(load_image(raw))
-    image.thumbnail((size, size), Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=QUALITY)
-    return file.getvalue()

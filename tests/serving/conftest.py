@@ -14,10 +14,10 @@ import pytest
 from made_models import COLOURS, N_ITEMS, SHORT, SIZES, picture, worded
 
 from spdq import load_model
+from spdq.data.captions import captions
 from spdq.features import image_extractor
 from spdq.index import Index
 from spdq.serving import Service, Settings, create_app
-from spdq.serving.captions import captions
 from spdq.serving.thumbnails import Thumbnails
 from spdq.training.recipes import RECIPES
 from spdq.training.run import train_task
@@ -154,6 +154,11 @@ def told(answer, status):
     if status == 503:
         assert int(answer.headers["retry-after"]) > 0
     return problem["detail"]
+
+
+@pytest.fixture(scope="session")
+def client_of():
+    return Client
 
 
 @pytest.fixture(scope="session")

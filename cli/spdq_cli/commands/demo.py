@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
 
-from spdq_cli.errors import printable
+from spdq_cli.errors import note, printable
 from spdq_cli.output import json_option, print_json, print_table
 from spdq_cli.progress import progress_bar, quiet_option
 
@@ -33,15 +35,21 @@ LABELS = {
 )
 @click.option("--bits", type=click.Choice(["16", "32", "64", "128"]), default="64", help="Length of a code.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="For everything drawn at random.")
+@click.option("--serve", "is_served", is_flag=True, help="Then serve the search page, until Ctrl-C.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, help="For --serve; 0 takes a free one.")
 @quiet_option
 @json_option
-def demo(out: Path, bits: str, seed: int, quiet: bool, as_json: bool) -> None:
+def demo(out: Path, bits: str, seed: int, is_served: bool, port: int, quiet: bool, as_json: bool) -> None:
     """Train SPDQ on emoji, index their pictures with their words, judge, answer a dozen queries.
 
-    Everything it needs is installed with `pip install "spdq[demo]"`. What is in the folder already and fits
-    is used again. The last line names the page to look at.
+    Everything it needs is installed with `pip install "spdq[demo]"`, for --serve with `pip install "spdq[demo,serve]"`.
+    What is in the folder already and fits is used again. The last line names the page to look at.
     """
-    from spdq_benchmarks.demo import REPORT, run_demo
+    if is_served:
+        # What is missing is said before the training, not after it.
+        from spdq.serving import Settings
+        from spdq.serving import serve as run_server
+    from spdq_benchmarks.demo import DATA, INDEX, REPORT, run_demo
     from spdq_benchmarks.report import write_report
 
     try:
@@ -56,6 +64,16 @@ def demo(out: Path, bits: str, seed: int, quiet: bool, as_json: bool) -> None:
         print_json({**findings.to_json(), "report": str(report)})
     else:
         _print(findings, report)
+    if is_served:
+        run_server(
+            out / INDEX, pictures=out / DATA, settings=Settings(port=port), ready=partial(_open_page, out)
+        )
+
+
+def _open_page(out: Path, url: str) -> None:
+    note(f"serving {out} on {url}")
+    if sys.stdout.isatty():
+        click.launch(url)
 
 
 class _Bars:

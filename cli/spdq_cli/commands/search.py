@@ -11,7 +11,8 @@ import click
 from spdq_cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from spdq.engine import Engine, Hit
+    from spdq.engine import Engine
+    from spdq.hits import Hit
     from spdq.models.spaces import Modality
 
 PATH = click.Path(path_type=Path)
@@ -128,8 +129,8 @@ def _dataset_answers(
 ) -> Iterator[_Answer]:
     import numpy as np
 
-    from spdq.engine import Hit
     from spdq.errors import DataError
+    from spdq.hits import Hit
     from spdq_benchmarks.evaluation import embed_rows, text_features
     from spdq_cli.encoding import load_dataset
 

@@ -86,18 +86,18 @@ async function search(asked, signal) {
   const picture = query.parts.find((part) => part.file);
   if (!picture) {
     const headers = { "Content-Type": "application/json" };
-    return (await fetched("/v1/search", { method: "POST", headers, body: JSON.stringify(asked), signal })).json();
+    return (await fetched("v1/search", { method: "POST", headers, body: JSON.stringify(asked), signal })).json();
   }
   const form = new FormData();
   form.append("json", JSON.stringify(asked));
   form.append("image", picture.file, "picture");
-  return (await fetched("/v1/search", { method: "POST", body: form, signal })).json();
+  return (await fetched("v1/search", { method: "POST", body: form, signal })).json();
 }
 
 async function listed(signal) {
   const where = condition();
   const asked = new URLSearchParams({ k: query.k, ...(where && { where }) });
-  const { items } = await (await fetched(`/v1/items?${asked}`, { signal })).json();
+  const { items } = await (await fetched(`v1/items?${asked}`, { signal })).json();
   return { hits: items, unknown_words: [] };
 }
 
@@ -140,6 +140,9 @@ function remember() {
 
 // Results. A larger k finds the same hits first, so that they can stay.
 
+// Relative, so that the page also works where another program has put the app below a path of its own.
+const thumbnail = (hit) => (hit.image ? `v1/items/${encodeURIComponent(hit.id)}/image` : null);
+
 function name(hit) { return hit.caption ?? String(hit.id); }
 
 async function fill(image, path, size, instead = "") {
@@ -153,12 +156,12 @@ async function fill(image, path, size, instead = "") {
 function pictured(hit, size, alt) {
   if (!hit.image) return make("span", { className: "blank" }, name(hit));
   const image = make("img", { alt, loading: "lazy" });
-  fill(image, hit.image, size, name(hit));
+  fill(image, thumbnail(hit), size, name(hit));
   return image;
 }
 
 function card(hit) {
-  const like = (weight) => () => add({ item: hit.id }, weight, name(hit), hit.image);
+  const like = (weight) => () => add({ item: hit.id }, weight, name(hit), thumbnail(hit));
   const near = hit.distance === undefined ? "" : hit.distance.toFixed(3);
   return make("li", { className: "card" },
     make("button", { type: "button", className: "open", "aria-label": `${name(hit)}: why it was found`, onclick: () => why(hit) },
@@ -387,7 +390,7 @@ async function begin() {
   const kept = new URLSearchParams(location.hash.slice(1));
   the("words").value = query.words = kept.get("text") ?? "";
   the("where").value = kept.get("where") ?? "";
-  try { about = await (await fetched("/v1/index")).json(); } catch (error) { say(error.message, true); return; }
+  try { about = await (await fetched("v1/index")).json(); } catch (error) { say(error.message, true); return; }
   the("words").disabled = !about.searches.includes("text");
   the("choose").hidden = !about.searches.includes("image");
   drawFacets();

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from spdq.data import Dataset
-from spdq.serving.captions import MAX_CAPTION, captions
+from spdq.data.captions import MAX_CAPTION, captions
 
 
 def test_the_first_line_is_the_caption():
