@@ -41,6 +41,7 @@ from spdq.serving.schemas import (
 )
 from spdq.serving.service import Service
 from spdq.serving.settings import Settings
+from spdq.serving.shedding import Shedding
 
 Asked = TypeVar("Asked", bound=BaseModel)
 
@@ -60,6 +61,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     searches = Pool("searches", settings.threads, settings.waiting, lambda: service.draining)
     pictures = Pool("pictures", PICTURE_THREADS, PICTURES_WAITING, lambda: service.draining)
     metrics = Metrics(service, [searches, pictures])
+    shedding = Shedding(searches, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -81,6 +83,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
+    app.state.refusal = shedding.refusal
     app.add_middleware(Front, service=service, settings=settings, metrics=metrics)
     problems.install(app)
     describe(app)

@@ -12,21 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spdq.serving.metrics import Metrics
 from spdq.serving.paths import as_sent
-from spdq.serving.problems import Problem, busy, of_any
+from spdq.serving.problems import SECURITY, Problem, busy, of_any
 from spdq.serving.service import Service
 from spdq.serving.settings import Settings
 
 OPEN_PATHS = ("/", "/healthz", "/readyz")
 """What anybody gets without a token: the page holds nothing of the index, and asks for the token itself."""
-SECURITY = {
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "cache-control": "no-store",
-}
-"""Headers of every answer that does not set them itself."""
 
 
 class Front:

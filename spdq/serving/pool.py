@@ -44,10 +44,15 @@ class Pool:
         """Whether the next request would be refused."""
         return self.taken >= self.places and not self._is_ending()
 
+    @property
+    def full(self) -> str:
+        """What is said of a full queue."""
+        return f"{self.places} requests are under way or waiting, which is the most"
+
     def check(self) -> None:
         """Raise the 503 of a full queue."""
         if self.is_full:
-            raise busy(f"{self.places} requests are under way or waiting, which is the most")
+            raise busy(self.full)
 
     async def run(self, work: Callable[[], T], seconds: float) -> T:
         """What ``work()`` returns or raises in a thread; a Problem where there is no place, or no answer in time."""

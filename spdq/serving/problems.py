@@ -27,6 +27,15 @@ from spdq.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 10
+SECURITY = {
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
+"""Headers of every answer that does not set them itself."""
 
 _log = logging.getLogger("spdq.serving")
 
@@ -66,7 +75,14 @@ class Problem(Exception):
         }
         if self.errors:
             body["errors"] = self.errors
-        return Response(json.dumps(body), self.status, self.headers, MEDIA_TYPE)
+        return Response(json.dumps(body), self.status, SECURITY | self.headers, MEDIA_TYPE)
+
+    def as_bytes(self) -> bytes:
+        """The same as it goes over the wire, for what is answered before the app is asked."""
+        response = self.response()
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}".encode()]
+        lines += [name + b": " + value for name, value in response.raw_headers]
+        return b"\r\n".join([*lines, b"", bytes(response.body)])
 
 
 def busy(detail: str, seconds: int = 1) -> Problem:

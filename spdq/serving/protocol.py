@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Callable
 from typing import Any
 
 import h11
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from spdq.serving.problems import MEDIA_TYPE
+from spdq.serving.problems import Problem, busy
 
 GRACE = 1.0
 """Seconds after the body's time in which the app may answer 408 itself."""
@@ -24,11 +25,27 @@ class TimedProtocol(H11Protocol):
     header_seconds: float
     body_seconds: float
     send_seconds: float
+    most: int
+    """Connections at once; requests on more are refused."""
+    refusal: Callable[[bytes], bytes | None]
+    """What to answer at once to a whole request, None to read it as all others."""
 
     _timer: asyncio.TimerHandle | None = None
     _phase: tuple[Any, Any] | None = None
     """What the timer is for: the state of the reading, and the request it belongs to."""
     _sending: asyncio.TimerHandle | None = None
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._whole_app, self.app = self.app, self._limited
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if len(self.connections) > self.most:
+            crowded = busy(f"{self.most} connections are open, which is the most")
+            crowded.headers["Connection"] = "close"
+            await crowded.response()(scope, receive, send)
+        else:
+            await self._whole_app(scope, receive, send)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -39,9 +56,24 @@ class TimedProtocol(H11Protocol):
         self._set(None, 0)
         self._stop_sending()
 
+    def data_received(self, data: bytes) -> None:
+        is_between = self.conn.our_state is h11.IDLE and self.conn.their_state is h11.IDLE
+        if is_between and not self.conn.trailing_data[0] and (refused := self.refusal(data)) is not None:
+            self.transport.write(refused)
+            self._set(None, 0)
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            super().data_received(data)
+
     def handle_events(self) -> None:
         super().handle_events()
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        self._end(Problem(400, "not HTTP/1.1"))
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -79,33 +111,32 @@ class TimedProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         if self.conn.our_state is h11.IDLE and self.conn.their_state is h11.IDLE:
-            self._answer_408()
-            self.transport.close()
+            self._end(
+                Problem(408, f"the head of the request did not arrive within {self.header_seconds:g} s")
+            )
         else:
             self.transport.abort()
 
-    def _answer_408(self) -> None:
-        detail = f"the head of the request did not arrive within {self.header_seconds:g} s"
-        problem = {"type": "about:blank", "title": "Request Timeout", "status": 408, "detail": detail}
-        content = json.dumps(problem).encode()
-        headers = [
-            ("content-type", MEDIA_TYPE),
-            ("content-length", str(len(content))),
-            ("connection", "close"),
-        ]
-        for event in (
-            h11.Response(status_code=408, headers=headers, reason=b"Request Timeout"),
-            h11.Data(data=content),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
+    def _end(self, problem: Problem) -> None:
+        """Answer past the app, and close."""
+        problem.headers["Connection"] = "close"
+        self.transport.write(problem.as_bytes())
+        self.transport.close()
 
 
-def timed(header_seconds: float, body_seconds: float, send_seconds: float) -> type[TimedProtocol]:
-    """The protocol with these times."""
-    times = {
+def timed(
+    header_seconds: float,
+    body_seconds: float,
+    send_seconds: float,
+    most: int,
+    refusal: Callable[[bytes], bytes | None],
+) -> type[TimedProtocol]:
+    """The protocol with these times and bounds."""
+    given = {
         "header_seconds": header_seconds,
         "body_seconds": body_seconds,
         "send_seconds": send_seconds,
+        "most": most,
+        "refusal": staticmethod(refusal),
     }
-    return type("Timed", (TimedProtocol,), times)
+    return type("Timed", (TimedProtocol,), given)

@@ -115,12 +115,18 @@ class _Server(uvicorn.Server):
         self._service = service
         self._ready = ready
         self._url = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
+        app = create_app(service, settings)
         config = uvicorn.Config(
-            create_app(service, settings),
-            http=timed(settings.header_seconds, settings.body_seconds, settings.send_seconds),
+            app,
+            http=timed(
+                settings.header_seconds,
+                settings.body_seconds,
+                settings.send_seconds,
+                settings.connections,
+                app.state.refusal,
+            ),
             ws="none",
             lifespan="on",
-            limit_concurrency=settings.connections,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=settings.drain_seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import signal
 import socket
 import threading
@@ -152,6 +153,12 @@ def test_answers_that_nobody_takes(impatient):
     assert httpx.get(f"{impatient.url}/healthz").status_code == 200
 
 
+def wait_until_reset(connection):
+    ended = select.poll()
+    ended.register(connection, select.POLLRDHUP)
+    assert ended.poll(30_000), "it still waits"
+
+
 def send_all(connection, content):
     with suppress(OSError):
         connection.sendall(content)
@@ -192,7 +199,23 @@ def test_requests_one_after_the_other_and_all_at_once(impatient):
 def test_a_large_head(impatient):
     with connect(impatient) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 17000 + b"\r\n\r\n")
-        assert rest(connection).startswith(b"HTTP/1.1 400 ")
+        status, problem = answer(connection)
+        assert (status, problem["detail"]) == (400, "not HTTP/1.1")
+        assert rest(connection) == b""
+
+
+def test_more_connections_than_it_takes(made):
+    with server(made.index, made.data, connections=2) as process, ExitStack() as stack:
+        first, second, third = (stack.enter_context(connect(process)) for _ in range(3))
+        third.sendall(head(len(BODY)) + BODY)
+        assert answer(third) == (503, {
+            "type": "about:blank", "title": "Service Unavailable", "status": 503,
+            "detail": "2 connections are open, which is the most",
+        })  # fmt: skip
+        assert rest(third) == b""
+        for connection in (first, second):
+            connection.sendall(head(len(BODY)) + BODY)
+            assert answer(connection)[0] == 200
 
 
 def test_two_hosts_are_no_request(impatient):
@@ -204,7 +227,7 @@ def test_two_hosts_are_no_request(impatient):
 def test_no_websockets(impatient):
     with connect(impatient) as connection:
         connection.sendall(
-            b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+            b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n"
         )
         assert rest(connection).startswith(b"HTTP/1.1 404 ")
 
