@@ -8,22 +8,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import stringify_signature
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / room) for room in ("", "kernels", "cli", "benchmarks")]
 
 import spdq  # noqa: E402
+from spdq_cli.main import cli  # noqa: E402
 
 project = "SPDQ"
 release = spdq.__version__
 project_copyright = "the authors of SPDQ"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+smartquotes = False  # They make one dash of the two of an option.
 
 html_theme = "furo"
 html_title = f"SPDQ {release}"
@@ -86,11 +90,31 @@ def describe(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: l
     lines[:] = [
         part for line, found in parts for part in ((found[1], f"    {found[2]}") if found else (line,))
     ]
+    if what in ("attribute", "data", "property"):
+        lines.insert(0, "")  # Napoleon takes what stands before a colon in a first line for a type.
 
 
-def escape(app: Sphinx, context: Any, lines: list[str]) -> None:
-    """Help texts are plain: only what stands in backticks is code."""
-    lines[:] = [re.sub("`+", "``", line.replace("*", r"\*")) for line in lines]
+class HelpTexts(SphinxDirective):
+    """What ``--help`` prints of every command, a section each."""
+
+    def run(self) -> list[nodes.Node]:
+        return self._sections(
+            cli, click.Context(cli, info_name="spdq", terminal_width=100, **cli.context_settings)
+        )
+
+    def _sections(self, command: click.Command, context: click.Context) -> list[nodes.Node]:
+        text = command.get_help(context)
+        title = nodes.title(text=context.command_path)
+        section = nodes.section("", title, nodes.literal_block(text, text, language="text"))
+        section["names"] = [nodes.fully_normalize_name(context.command_path)]
+        self.state.document.note_implicit_target(section, section)
+        sections: list[nodes.Node] = [section]
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                inner = command.get_command(context, name)
+                if inner is not None:
+                    sections += self._sections(inner, click.Context(inner, context, info_name=name))
+        return sections
 
 
 def visit_math(translator: Any, node: nodes.math | nodes.math_block) -> None:
@@ -100,9 +124,9 @@ def visit_math(translator: Any, node: nodes.math | nodes.math_block) -> None:
 
 
 def setup(app: Sphinx) -> None:
+    app.add_directive("help-texts", HelpTexts)
     # Browsers show MathML themselves: no script of another site is needed.
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("source-read", lead_to_pages)
     app.connect("autodoc-process-signature", as_written)
     app.connect("autodoc-process-docstring", describe, priority=400)  # before napoleon
-    app.connect("sphinx-click-process-description", escape)

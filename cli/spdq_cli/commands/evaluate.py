@@ -51,6 +51,7 @@ COLUMNS = (
     "--labels",
     metavar="PREFIX",
     default="",
+    show_default=False,
     help="Relevant is what shares a label whose name starts so.  [default: any label]",
 )
 @click.option("--vectors", is_flag=True, help="Also judge the float vectors that the codes stand for.")

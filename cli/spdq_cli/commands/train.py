@@ -22,7 +22,7 @@ PATH = click.Path(path_type=Path)
     metavar="SYSTEM",
     default="spdq",
     help="spdq: labelled pairs; csm: click logs; mixer: pictures that ask for documents, in weak classes; gated: "
-    "units, pairs only.  [default: spdq]",
+    "units, pairs only.",
 )
 @click.option("--bits", type=click.Choice(["16", "32", "64", "128"]), default="64", help="Length of a code.")
 @click.option(
@@ -35,6 +35,7 @@ PATH = click.Path(path_type=Path)
     "--labels",
     metavar="PREFIX",
     default="",
+    show_default=False,
     help="Train on labels whose name starts so.  [default: all labels]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="For everything drawn at random.")
