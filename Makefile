@@ -77,7 +77,7 @@ $(BIN)/python:
 # dev contains demo, so its stamp stands for both.
 $(VENV)/demo.stamp: $(INSTALLED) | $(BIN)/python
 	@echo "Installing SPDQ and what it needs into $(VENV) (once; some minutes with a slow network)"
-	$(PIP) -e ".[demo]"
+	$(PIP) -e ".[demo,serve]"
 	@touch $@
 
 $(VENV)/dev.stamp: $(INSTALLED) | $(BIN)/python
