@@ -109,7 +109,7 @@ def load_items(
         return make_split(n, default_query_rows(n, seed, source), kind, seed)
 
     split_of(len(metadata.items))  # What it refuses is said before the work.
-    rows, features, skipped = _features(root, metadata.items, extractor, progress, skip_bad)
+    rows, features, skipped = picture_features(root, metadata.items, extractor, progress, skip_bad)
     items = [metadata.items[row] for row in rows]
     label_names, labels = _labels(source, items)
     paths = [item.path for item in items]
@@ -150,14 +150,17 @@ def _of_class(folder: Path, name: str) -> Item:
     return Item(name, words, (label,) if label else (), str(folder / name))
 
 
-def _features(
+def picture_features(
     folder: Path,
     items: Sequence[Item],
     extractor: ImageExtractor,
     progress: Progress | None,
     skip_bad: bool,
 ) -> tuple[list[int], npt.NDArray[np.float32], tuple[str, ...]]:
-    """Rows of the pictures that were read, their features, and why others were not."""
+    """Rows of the pictures that were read, their features (rows, d), and why others were not.
+
+    Raises as ``load_folder``; with ``skip_bad`` DataError where none can be read.
+    """
     names = [item.path for item in items]
     if not skip_bad:
         files = existing_pictures(folder, names)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spdq_cli.commands.import_beir import beir
 from spdq_cli.commands.import_clicks import clicks
 from spdq_cli.commands.import_own import (
     BAR,
@@ -60,7 +61,7 @@ def import_() -> None:
     """
 
 
-for command in (clicks, embeddings, folder, table, webdataset):
+for command in (beir, clicks, embeddings, folder, table, webdataset):
     import_.add_command(command)
 
 

@@ -67,6 +67,17 @@ def made_pictures(target: Target) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def way_on(target: Target, cache: Path | None) -> Iterator[None]:
+    """An interruption says what is left of the import."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        way = "keep image features with --cache DIR to go on" if cache is None else "the same command goes on"
+        stop.args = (f"interrupted, {target.out} is not written: {way}",)
+        raise
+
+
 def _pictures_options(command: Callable[..., None]) -> Callable[..., None]:
     """What all commands that read pictures of your own have."""
     for option in (
@@ -92,12 +103,8 @@ def _import(target: Target, quiet: bool, cache: Path | None, load: Load) -> None
         findings.append(found)
         return made
 
-    try:
+    with way_on(target, cache):
         made = target.settle(make)
-    except KeyboardInterrupt as stop:
-        way = "keep image features with --cache DIR to go on" if cache is None else "the same command goes on"
-        stop.args = (f"interrupted, {target.out} is not written: {way}",)
-        raise
     target.save(made, findings[-1].describe())
 
 
