@@ -154,7 +154,8 @@ class Index(Searching):
         name; None is "not known". On disk the items are safe against a crash once this returns.
 
         Raises DataError for bad vectors, ids (a repeated one is named) or attributes, UsageError on a read-only
-        index, StorageError when the storage refuses: the index is then unchanged and must be opened anew to go on.
+        index, StorageError when the storage refuses: the index is then unchanged and must be opened anew to go on
+        (``reopen``).
         """
         self._check_writable()
         codes, measured = self._encoded(vectors)
@@ -266,6 +267,20 @@ class Index(Searching):
                 return False
             self._snapshot = self._newest(True, snapshot)[1]
             return True
+
+    def reopen(self) -> None:
+        """After a failed write: open the directory anew, every checksum verified, so that it can be written again.
+
+        Searches go on meanwhile, and no other writer comes between. Does nothing where no write has failed. Raises as
+        ``open``.
+        """
+        with self._lock:
+            self._opened()
+            if self._writer.failed and isinstance(self._store, DirectoryStore):
+                self._store.reopen()
+                self._snapshot = self._newest(True, None)[1]
+                self._store.remove_strays(self._snapshot.state)
+                self._writer = Writer(self._store)
 
     def stats(self) -> dict[str, Any]:
         """What the index is and holds, as plain values; see ``spdq.index.statistics``."""

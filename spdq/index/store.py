@@ -188,6 +188,15 @@ class DirectoryStore:
                 if _OURS.fullmatch(entry) and entry not in named:
                     os.unlink(self.path / SEGMENTS / entry)
 
+    def reopen(self) -> None:
+        """Connect to the catalogue anew after a failure; the lock stays ours. Raises as ``Catalogue.open``."""
+        self.check_process()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self.writable:
+            self._writer = Catalogue.open(self.path / CATALOGUE, writable=True)
+
     def check_process(self) -> None:
         if self._lock is not None:
             self._lock.check_process()

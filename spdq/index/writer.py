@@ -35,14 +35,15 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._failed = False
+        self.failed = False
+        """Whether an earlier write failed: what is on disk is then known only by opening it anew."""
 
     def check(self) -> None:
         """Raise UsageError where the store cannot be written, StorageError after a failure."""
         if not self._store.writable:
             raise UsageError("the index is open for reading: use Index.open(path, writable=True)")
         self._store.check_process()
-        if self._failed:
+        if self.failed:
             raise StorageError("an earlier write to this index failed: open it anew")
 
     def accept(
@@ -114,7 +115,7 @@ class Writer:
             opened = {segment.row.number: segment for segment in snapshot.segments}
             segments = [self._opened(opened.get(row.number), row, state) for row in state.segments]
         except BaseException:
-            self._failed = True
+            self.failed = True
             raise
         # A file that stays is a stray, which the next writer deletes.
         with suppress(StorageError):

@@ -278,6 +278,7 @@ class Service:
         names = dict.fromkeys(name for item in items for name in item.attributes)
         columns = {name: [item.attributes.get(name) for item in items] for name in names}
         with self._writing:
+            self.index.reopen()  # Does nothing unless the last change failed.
             if replace:
                 self.index.update(vectors, _as_ids(ids), columns, missing="add")
             else:
@@ -290,6 +291,7 @@ class Service:
     def remove(self, key: int | str) -> None:
         """Remove an item. Raises Problem 404."""
         with self._writing:
+            self.index.reopen()  # Does nothing unless the last change failed.
             if not self.index.remove(_as_ids([key]), missing="ignore"):
                 raise _no_item(key)
 

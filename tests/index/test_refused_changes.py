@@ -14,7 +14,7 @@ from oracles_index import (
     make_index,
 )
 
-from spdq.errors import DamagedError, DataError, IncompatibleError, StorageError, UsageError
+from spdq.errors import DamagedError, DataError, IncompatibleError, LockedError, StorageError, UsageError
 from spdq.index import Index
 
 ONE = made_up_codes([0])
@@ -200,6 +200,52 @@ def test_no_space_left_to_merge_after_a_removal(tmp_path, monkeypatch):
         index.add_codes(made_up_codes(range(4, 9)), range(4, 9))
         assert (index.generation, index.stats()["removed"]) == (4, 0)
         assert_made_up(index, 9)
+
+
+def test_reopened_it_goes_on_where_it_was(tmp_path, monkeypatch):
+    path = make_index(tmp_path / "i", adds=(10,))
+    with Index.open(path, writable=True) as index:
+        index.reopen()
+        index.add_codes(made_up_codes([10]), [10])
+        before = index._snapshot
+
+        def full(*_):
+            raise OSError(28, os.strerror(28))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            with pytest.raises(StorageError, match="no space left on device; nothing was changed"):
+                index.add_codes(made_up_codes([11]), [11])
+        index.reopen()
+        assert index._snapshot.state == before.state
+        with pytest.raises(LockedError, match="writing"):
+            Index.open(path, writable=True)
+        index.add_codes(made_up_codes([11]), [11])
+        assert_made_up(index, 12)
+        # What was searched meanwhile is still whole.
+        assert before.n_items == 11
+        index.verify()
+    with pytest.raises(UsageError, match="closed"):
+        index.reopen()
+
+
+def test_reopening_what_is_damaged_leaves_it_shut(tmp_path, monkeypatch):
+    path = make_index(tmp_path / "i", adds=(10,))
+    with Index.open(path, writable=True) as index:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError, match="division"):
+                index.add_codes(made_up_codes([10]), [10])
+        (segment,) = (path / "segments").iterdir()
+        segment.rename(tmp_path / "away")
+        with pytest.raises(DamagedError, match="missing"):
+            index.reopen()
+        with pytest.raises(StorageError, match="open it anew"):
+            index.add_codes(made_up_codes([10]), [10])
+        (tmp_path / "away").rename(segment)
+        index.reopen()
+        index.add_codes(made_up_codes([10]), [10])
+        assert_made_up(index, 11)
 
 
 @pytest.mark.parametrize("change", ["compact", "add_codes", "update_codes", "merge_from"])

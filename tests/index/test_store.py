@@ -292,8 +292,12 @@ def test_storage_that_refuses(path, monkeypatch, call, code):
             add_seven(index)
         with pytest.raises(StorageError, match="an earlier write to this index failed: open it anew"):
             add_seven(index)
-        index.close()
-        with Index.open(path, writable=True) as index:
+        if nth % 2:
+            index.reopen()
+        else:
+            index.close()
+            index = Index.open(path, writable=True)
+        with index:
             assert_made_up(index, 310)
             assert len(list((path / "segments").iterdir())) == 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 
 import numpy as np
 import pytest
@@ -189,6 +190,24 @@ def test_changes_need_the_token_on_every_address(serving, own_index, told_proble
             assert "Authorization: Bearer TOKEN" in told_problem(client("POST", "/v1/items", **told), 401)
             told_problem(client("DELETE", "/v1/items/100", headers=headers), 401)
         assert len(client.search(text="red", k=100)["hits"]) == N_ITEMS
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_after_a_full_disk_it_writes_again(writing, own_index, told_problem, monkeypatch, method):
+    added = {"json": {"items": [{"id": 1, "text": "red"}]}}
+    asked = (method, "/v1/items", added) if method == "POST" else (method, "/v1/items/100", {})
+
+    def full(*_):
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        detail = told_problem(writing(*asked[:2], **asked[2]), 507 if method == "POST" else 204)
+        assert detail in ("the storage refused; nothing was changed", None)
+    told_problem(writing("POST", "/v1/items", **added), 201)
+    with Index.open(own_index) as index:
+        assert len(index) == N_ITEMS + (1 if method == "POST" else 0)
+        index.verify()
 
 
 def test_while_the_server_writes_others_cannot(writing, own_index):
