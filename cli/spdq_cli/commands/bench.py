@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spdq_cli.commands.bench_queries import queries
 from spdq_cli.commands.bench_retrieval import retrieval
 from spdq_cli.commands.bench_scale import scale
 from spdq_cli.commands.bench_systems import systems
@@ -31,6 +32,7 @@ def bench() -> None:
 bench.add_command(retrieval)
 bench.add_command(systems)
 bench.add_command(scale)
+bench.add_command(queries)
 
 
 @bench.command(short_help="Race our searches against those of other libraries.")
