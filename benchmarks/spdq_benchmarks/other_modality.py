@@ -128,15 +128,19 @@ def pairs_of(dataset: Dataset, model: Model | None) -> Pairs:
     return Pairs(dataset.name, wide[0], wide[1], own[known])
 
 
-def split_queries(pairs: Pairs, develop: bool) -> Queries:
-    """Queries of half of the items are learned for, a quarter is there to choose settings by, a quarter to judge."""
+def split_queries(pairs: Pairs, develop: bool, n_learned: int | None = None) -> Queries:
+    """Queries of half of the items are learned for, a quarter is there to choose settings by, a quarter to judge.
+
+    Of the first half at most ``n_learned`` are taken.
+    """
     items = np.random.default_rng(ORDER).permutation(np.unique(pairs.own))
     learned, development, test = np.split(items, [len(items) // 2, len(items) * 3 // 4])
     judged = development if develop else test
     rows = np.flatnonzero(np.isin(pairs.own, judged))
     rows = np.sort(np.random.default_rng(ORDER).permutation(rows)[:TEST_QUERIES])
+    known = np.random.default_rng(ORDER).permutation(np.flatnonzero(np.isin(pairs.own, learned)))
     return Queries(
-        pairs.texts[np.isin(pairs.own, learned)],
+        pairs.texts[known[:n_learned]],
         pairs.texts[rows],
         pairs.own[rows],
         pairs.images[judged[:TEST_QUERIES]],

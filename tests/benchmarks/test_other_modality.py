@@ -45,6 +45,7 @@ def test_no_item_is_both_learned_for_and_judged_by():
     assert len(learned | developed | tested) == 90
     assert not set(parts[0].own) & set(parts[1].own)
     npt.assert_array_equal(parts[0].learned, parts[1].learned)
+    npt.assert_array_equal(split_queries(pairs, False, 7).learned, parts[1].learned[:7])
 
 
 def test_rows_for_each_way_to_learn():

@@ -36,6 +36,12 @@ PATH = click.Path(path_type=Path)
     "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Of codebooks and made data."
 )
 @click.option(
+    "--texts",
+    "n_texts",
+    type=click.IntRange(min=1),
+    help="How many texts are learned for.  [default: those of half]",
+)
+@click.option(
     "--develop", is_flag=True, help="Judge by the queries that settings may be chosen by, not the test's."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Do not tell what is being measured.")
@@ -47,6 +53,7 @@ def queries(
     bits: tuple[str, ...],
     n_items: int,
     seeds: int,
+    n_texts: int | None,
     develop: bool,
     quiet: bool,
     as_json: bool,
@@ -72,7 +79,7 @@ def queries(
     rows: list[benchmark.Row] = []
     for seed in range(seeds):
         pairs = given or benchmark.made_pairs(n_items, n_items // 5, seed)
-        asked = benchmark.split_queries(pairs, develop)
+        asked = benchmark.split_queries(pairs, develop, n_texts)
         lengths = [int(length) for length in bits] or [32, 64, 128]
         say = (lambda line: None) if quiet else note
         rows += benchmark.judge_learning(pairs, asked, codes or benchmark.CODES, lengths, seed, say)
