@@ -1,6 +1,6 @@
 """The commands and Python blocks of the pages in docs/ run, those of a page in order, in a folder of its own.
 
-A page's folder holds ``photos``, the pictures that the tutorial draws. Trainings of the other pages take few steps.
+A page's folder holds ``photos``, the pictures that the tutorial draws. Trainings of the other pages are short.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from spdq_cli.main import cli
 
 PAGES = {page.name: [block for block in blocks(page) if block.language in RUN and not block.not_run]
          for page in sorted((ROOT / "docs").glob("*.md"))}  # fmt: skip
-STEPS = 20
+STEPS, MIXES = 20, 500
 
 
 def run(block: Block, names: dict[str, Any]) -> str:
@@ -53,7 +53,8 @@ def photos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def few_steps(monkeypatch) -> None:
+def short_trainings(monkeypatch) -> None:
+    monkeypatch.setattr("spdq.training.codebooks.MIXES", MIXES)
     for home in SYSTEMS.values():
         module = import_module(home.partition(":")[0])
         recipes = module.__dict__[home.partition(":")[2]].recipes
@@ -62,7 +63,7 @@ def few_steps(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("page", [name for name, found in PAGES.items() if found and name != "tutorial.md"])
-def test_the_blocks_of_a_page_run(page, photos, tmp_path, monkeypatch, few_steps):
+def test_the_blocks_of_a_page_run(page, photos, tmp_path, monkeypatch, short_trainings):
     (tmp_path / "photos").symlink_to(photos)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
