@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spdq_cli.commands.bench_queries import queries
+from spdq_cli.commands.bench_page import page
 from spdq_cli.commands.bench_retrieval import retrieval
 from spdq_cli.commands.bench_scale import scale
 from spdq_cli.commands.bench_systems import systems
@@ -33,6 +34,7 @@ bench.add_command(retrieval)
 bench.add_command(systems)
 bench.add_command(scale)
 bench.add_command(queries)
+bench.add_command(page)
 
 
 @bench.command(short_help="Race our searches against those of other libraries.")
