@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spdq_cli.commands.bench_queries import queries
 from spdq_cli.commands.bench_page import page
+from spdq_cli.commands.bench_queries import queries
 from spdq_cli.commands.bench_retrieval import retrieval
 from spdq_cli.commands.bench_scale import scale
 from spdq_cli.commands.bench_systems import systems
