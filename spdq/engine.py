@@ -165,7 +165,7 @@ class Engine:
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text that the model does not know and therefore leaves out."""
-        return self.model.word_extractor.unknown_words(text)
+        return self.model.unknown_words(text)
 
 
 def embed_query(
@@ -179,7 +179,7 @@ def embed_query(
     unknown: list[str] = []
     if modality == "text":
         text = str(query)
-        unknown = model.word_extractor.check_query(text)
+        unknown = model.check_query(text)
         vectors = model.embed_text(model.text_features([text]))
     else:
         vectors = model.embed_image(model.image_features([query]))

@@ -28,6 +28,37 @@ class Lengths:
 
     def extract(self, texts, progress=None):
         return np.array([[len(text) * self.gain, 1] for text in texts], np.float32).reshape(-1, 2)
+
+
+class Letters(Lengths):
+    # How often a text has each of so many letters and digits; vectors of length 1.
+
+    def __init__(self, gain, fetched=False):
+        self.dim = gain
+        self.name = f"letters:{gain}"
+        self.letters = "abcdefghijklmnopqrstuvwxyz0123456789"[:gain]
+
+    def extract(self, texts, progress=None):
+        rows = np.array([[text.count(letter) for letter in self.letters] for text in texts], np.float32)
+        rows = rows.reshape(-1, self.dim)
+        if progress is not None:
+            progress(len(texts), len(texts))
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+
+
+class Changed(Letters):
+    # Letters that come back from their settings as others.
+
+    def __init__(self, gain, fetched=False):
+        super().__init__(gain)
+        self.name = f"changed:{gain}"
+
+    @classmethod
+    def from_spec(cls, argument, settings):
+        made = super().from_spec(argument, settings)
+        if settings:
+            made.dim, made.letters = 3, "abc"
+        return made
 """
 
 
@@ -45,10 +76,11 @@ def install(folder, package, points, modules):
 
 
 def install_lengths(folder):
-    """A text extractor: the length of a text times its argument, and 1 -> the folder."""
+    """A package of text extractors, ``lengths``, ``letters`` and ``changed`` -> the folder."""
     return install(
         folder,
         "my-lengths",
-        "[spdq.text_extractors]\nlengths = my_lengths:Lengths\n",
+        "[spdq.text_extractors]\nlengths = my_lengths:Lengths\nletters = my_lengths:Letters\n"
+        "changed = my_lengths:Changed\n",
         {"my_lengths": LENGTHS},
     )

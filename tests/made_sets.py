@@ -40,9 +40,9 @@ class GridExtractor:
 def assert_same(a: Dataset, b: Dataset) -> None:
     """Every stored part is equal in type, shape and value."""
     single = ("name", "label_names", "texts", "vocabulary", "image_paths", "image_extractor", "image_regions")
-    for part in single:
+    for part in (*single, "text_extractor"):
         assert getattr(a, part) == getattr(b, part), part
-    for part in ("ids", "image_features", "labels", "classes"):
+    for part in ("ids", "image_features", "labels", "classes", "line_features"):
         _assert_same_array(getattr(a, part), getattr(b, part))
     for part in ("clicks", "grades"):
         assert_same_queries(getattr(a, part), getattr(b, part))

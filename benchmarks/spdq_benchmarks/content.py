@@ -52,6 +52,9 @@ def dataset_digest(dataset: Dataset) -> str:
             hashed.update(canonical_json(found.queries))
     if dataset.classes is not None:
         parts |= {"classes": dataset.classes, "regions": np.array(dataset.image_regions)}
+    if dataset.text_extractor is not None:
+        parts["lines"] = dataset.line_features
+        hashed.update(canonical_json(dataset.text_extractor))
     for name, part in parts.items():
         arrays = [part.data, part.indices, part.indptr] if sparse.issparse(part) else [part]
         for array in arrays:

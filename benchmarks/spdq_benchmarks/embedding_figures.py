@@ -56,7 +56,7 @@ def _calls(
     images, features, texts = dataset.image_features, dataset.text_features, dataset.texts
     if images is None:
         raise DataError(f"data set {dataset.name} has no /image/features")
-    if texts is not None and model.words is not None:
+    if texts is not None and model.text_extractor is not None:
         lines = [(texts[row].splitlines() or [""])[0] for row in rows]
         yield "one text to its vector", [_text(model, line) for line in lines]
     elif features is not None:

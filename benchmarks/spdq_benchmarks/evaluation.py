@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from spdq.data.dataset import Dataset
+from spdq.data.lines import line_starts, lines_of
 from spdq.data.splits import Split
 from spdq.errors import DataError, IncompatibleError
 from spdq.evaluation import Figure, evaluate_instances
@@ -182,16 +183,39 @@ def text_features(
 ) -> Features:
     """Text features of rows: the data set's own, or the model's of the raw texts (or of their first line).
 
-    A model that was trained on raw texts, as those of click logs, reads raw texts where the data set has both.
+    A model that was trained on raw texts, as those of click logs, reads raw texts where the data set has both, and so
+    does one with another text extractor than the data set's.
+
+    Raises
+    ------
+    DataError
+        The data set has no text.
+    IncompatibleError
+        It has features of another text extractor and no raw texts.
     """
-    features = dataset.text_features
-    reads_texts = dataset.texts is not None and model.words is not None
-    if features is not None and (features.shape[1] == model.text_width or not reads_texts):
+    features, lines = dataset.text_features, dataset.line_features
+    if features is not None and _fits(model, dataset, features.shape[1]):
+        if first_line and lines is not None:
+            return lines[line_starts(dataset.texts or ())[rows]]
         return sparse_or_dense(features[rows])
     if dataset.texts is None:
         raise DataError(f"data set {dataset.name} has no text: neither /text/features nor /text/utf8")
     texts = [dataset.texts[row] for row in rows]
-    return model.text_features([(text.splitlines() or [""])[0] for text in texts] if first_line else texts)
+    return model.text_features([lines_of(text)[0] for text in texts] if first_line else texts)
+
+
+def _fits(model: Model, dataset: Dataset, width: int) -> bool:
+    """Whether the text features of a data set are those that a model reads, as far as either says."""
+    reads_texts = dataset.texts is not None and model.text_extractor is not None
+    if dataset.text_extractor is None or model.text_extractor is None:
+        return width == model.text_width or not reads_texts
+    fits = dataset.text_extractor == model.text_extractor.name
+    if not fits and not reads_texts:
+        raise IncompatibleError(
+            f"data set {dataset.name}: its text features were made by {dataset.text_extractor}, the model's by "
+            f"{model.text_extractor.name}. Import the data again with --text-extractor {model.text_extractor.name}"
+        )
+    return fits
 
 
 def sparse_or_dense(features: Any) -> Features:

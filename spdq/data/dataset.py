@@ -21,18 +21,22 @@ from spdq.data.dataset_checks import (
     check_ids,
     check_labels,
     check_length,
+    check_line_features,
     check_name,
     check_paths,
     check_regions,
     check_strings,
     check_text_features,
 )
+from spdq.data.lines import line_features, line_starts, text_features
 from spdq.data.query_items import QueryItems
 from spdq.data.splits import Split, check_row_range
 from spdq.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+    from spdq.data.extractor import Progress, TextExtractor
 
 MAX_BYTES = 8 << 30
 
@@ -53,6 +57,8 @@ class Dataset:
     vocabulary : d unique words, the columns of ``text_features``.
     image_paths : n paths relative to ``root``, ``/`` between their parts.
     image_extractor : spec of the extractor that made ``image_features``, such as ``lite0:128``.
+    text_extractor : spec of the one that made ``text_features`` of ``texts``, where it has a name.
+    line_features : (lines, d) float32, what it makes of each line of ``texts``; for texts of several lines.
     image_regions : how many parts of equal length a row of ``image_features`` is, one a region of the picture,
         in row-major order.
     classes : (n,) int64; items of one class show or mean one thing (weak and noisy); -1 is no class.
@@ -82,6 +88,8 @@ class Dataset:
     image_paths: tuple[str, ...] | None = None
     image_extractor: str | None = None
     image_regions: int = 1
+    text_extractor: str | None = None
+    line_features: npt.NDArray[np.float32] | None = None
     classes: npt.NDArray[np.int64] | None = None
     clicks: QueryItems | None = None
     grades: QueryItems | None = None
@@ -114,6 +122,16 @@ class Dataset:
             if self.image_features is None:
                 raise DataError("image_extractor without image_features: it names what made them")
         check_regions(self.image_regions, self.image_features)
+        if self.text_extractor is not None:
+            check_name("text_extractor", self.text_extractor)
+            if self.text_features is None:
+                raise DataError("text_extractor without text_features: it names what made them")
+        if self.line_features is not None:
+            if self.text_extractor is None or self.texts is None:
+                raise DataError(
+                    "line_features without texts and text_extractor: they are what it makes of their lines"
+                )
+            check_line_features(self.line_features, self.texts, self.text_features)
         if self.classes is not None:
             check_classes(self.classes, n)
         _check_queries(self.clicks, self.grades, n)
@@ -194,6 +212,27 @@ class Dataset:
             self, name=f"{self.name}-{prefix.rstrip(':')}".rstrip("-"), classes=classes
         )
 
+    def with_text_features(self, extractor: TextExtractor, progress: Progress | None = None) -> Dataset:
+        """The same items with what an extractor makes of their texts, line by line where some have several.
+
+        Raises
+        ------
+        DataError
+            There are no texts.
+        IncompatibleError
+            The extractor's features are not what it says.
+        """
+        if self.texts is None:
+            raise DataError(f"{self.name} has no texts for {extractor.name}")
+        lines, starts = line_features(self.texts, extractor, progress), line_starts(self.texts)
+        return dataclasses.replace(
+            self,
+            text_features=text_features(lines, starts),
+            line_features=lines if len(lines) > len(self) else None,
+            text_extractor=extractor.name,
+            vocabulary=None,
+        )
+
     def with_split(self, split: Split | None) -> Dataset:
         """The same items with another split."""
         return dataclasses.replace(self, split=split)
@@ -221,6 +260,10 @@ class Dataset:
         for name in ("texts", "image_paths"):
             if (part := getattr(self, name)) is not None:
                 parts[name] = tuple(part[row] for row in chosen)
+        if self.texts is not None and self.line_features is not None:
+            starts = line_starts(self.texts)
+            lines = [np.arange(starts[row], starts[row + 1]) for row in chosen]
+            parts["line_features"] = self.line_features[np.concatenate(lines)]
         parts["attributes"] = {
             name: tuple(column[row] for row in chosen) for name, column in self.attributes.items()
         }
@@ -264,6 +307,7 @@ class Dataset:
             "image_extractor": self.image_extractor,
             "image_regions": None if self.image_features is None else self.image_regions,
             "text_features": _describe_features(self.text_features),
+            "text_extractor": self.text_extractor,
             "words": None if self.vocabulary is None else len(self.vocabulary),
             "texts": None if self.texts is None else sum(bool(text.strip()) for text in self.texts),
             "pictures": None if self.image_paths is None else len(self.image_paths),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spdq.data.lines import line_starts
 from spdq.errors import DataError
 
 MAX_NAME = 255
@@ -107,6 +108,17 @@ def check_text_features(features: Any, n: int) -> None:
         row = int(np.searchsorted(features.indptr, first, side="right")) - 1
         raise DataError(f"text_features row {row} has {_bad_value(features.data[first : first + 1])}")
     return None
+
+
+def check_line_features(lines: Any, texts: tuple[str, ...], features: Any) -> None:
+    """One row a line of all texts, as wide as the features of whole texts, which must be dense."""
+    if not isinstance(features, np.ndarray):
+        raise DataError(f"line_features: text_features must be dense beside them, got {shape_of(features)}")
+    check_dense("line_features", lines, int(line_starts(texts)[-1]), ("float32",))
+    if lines.shape[1] != features.shape[1]:
+        raise DataError(
+            f"line_features: expected {features.shape[1]} columns as text_features, got {lines.shape[1]}"
+        )
 
 
 def check_regions(regions: Any, features: npt.NDArray[Any] | None) -> None:

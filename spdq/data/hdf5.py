@@ -39,7 +39,7 @@ LAYOUT = checker.Layout(
             "attributes",
         ),
         "/image": ("features", "paths"),
-        "/text": ("features", "utf8", "offsets", "vocabulary"),
+        "/text": ("features", "lines", "utf8", "offsets", "vocabulary"),
         "/text/features": ("data", "indices", "indptr"),
         "/clicks": ("query", "item", "count", "queries"),
         "/clicks/queries": ("utf8", "offsets"),
@@ -51,6 +51,7 @@ LAYOUT = checker.Layout(
     attributes={
         "/": ("format", "version", "name"),
         "/image": ("extractor", "regions"),
+        "/text": ("extractor",),
         "/text/features": ("shape",),
         "/split": ("kind", "seed"),
     },
@@ -101,6 +102,7 @@ def _arrays(dataset: Dataset, folder: Path) -> dict[str, npt.NDArray[Any]]:
         arrays |= {f"/text/features/{part}": getattr(dataset.text_features, part) for part in _CSR_PARTS}
     if dataset.texts is not None:
         arrays |= _stored_texts("/text", dataset.texts)
+    arrays["/text/lines"] = dataset.line_features
     if dataset.vocabulary is not None:
         arrays["/text/vocabulary"] = fixed_strings(dataset.vocabulary)
     for name, value in _VALUES.items():
@@ -135,6 +137,8 @@ def _attributes(dataset: Dataset) -> dict[str, Any]:
         attributes["/image@extractor"] = dataset.image_extractor
     if dataset.image_regions > 1:
         attributes["/image@regions"] = dataset.image_regions
+    if dataset.text_extractor is not None:
+        attributes["/text@extractor"] = dataset.text_extractor
     if dataset.text_features is not None and not isinstance(dataset.text_features, np.ndarray):
         attributes["/text/features@shape"] = tuple(int(size) for size in dataset.text_features.shape)
     if dataset.split is not None:
@@ -170,6 +174,8 @@ def _read_parts(file: h5py.File, folder: Path) -> Dataset:
         vocabulary=read_strings(file, "/text/vocabulary"),
         image_paths=read_strings(file, "/image/paths"),
         image_extractor=read_attribute(file, "/image", "extractor"),
+        text_extractor=read_attribute(file, "/text", "extractor"),
+        line_features=read_array(file, "/text/lines"),
         image_regions=1 if regions is None else regions,
         classes=read_array(file, "/classes"),
         clicks=_read_query_items(file, "clicks"),

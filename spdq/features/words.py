@@ -35,6 +35,8 @@ class WordExtractor:
     ``spdq.features.tokens`` says what a word is.
     """
 
+    name = "tfidf"
+
     def __init__(
         self,
         word_columns: Vocabulary,

@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import Tensor
 
 from spdq.errors import DamagedError
+from spdq.features.named_texts import ModelTexts
 from spdq.features.words import WordExtractor
 from spdq.models.config import ModelConfig
 from spdq.models.inputs import InputMap
@@ -40,30 +41,30 @@ class CSMConfig(ModelConfig):
 class CSMModel(NetworkModel[CSMConfig, CSMNetwork]):
     """An image tower and a query tower.
 
-    A text is embedded as a query, straight from the features of ``words``: there is an input map of images only. The
+    A text is embedded as a query, straight from the features of its words: there is an input map of images only. The
     system knows no units: a unit is the mean of its image and its text, of length 1 where vectors are normalised.
     """
 
     config_class = CSMConfig
     title = "Cross space mapping (CSM)"
-    words: WordExtractor
+    text_extractor: WordExtractor
 
     @classmethod
     def build_network(
         cls,
         config: CSMConfig,
         inputs: Inputs,
-        words: WordExtractor | None,
+        text_extractor: ModelTexts | None,
         **dropout: float,
     ) -> CSMNetwork:
         width = inputs["image"].out_width
         if config.pixels and not is_square(width):
             raise DamagedError(f"config.json: pixels is true, but {width} are no square picture")
-        if words is None:
+        if not isinstance(text_extractor, WordExtractor):
             raise DamagedError("model: the vocabulary is missing. Restore it or train anew")
         return CSMNetwork(
             width,
-            words.dim,
+            text_extractor.dim,
             pixels=config.pixels,
             hidden=config.hidden,
             dim=config.dim,
@@ -79,7 +80,7 @@ class CSMModel(NetworkModel[CSMConfig, CSMNetwork]):
 
     @property
     def text_width(self) -> int:
-        return self.words.dim
+        return self.text_extractor.dim
 
     def _embed_image(self, features: Features) -> Floats:
         return image_vectors(self.network, self.dim, self.inputs["image"], features)

@@ -23,6 +23,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 VOCABULARY = "vocabulary.json"
 PREPROCESSOR = "preprocessor_config.json"
+TEXT_EXTRACTOR = "text_extractor.json"
 CARD = "README.md"
 
 MAX_CONFIG_BYTES = 16 << 20
@@ -33,13 +34,17 @@ MAX_WEIGHT_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class ModelParts:
-    """What a model consists of: ``config`` (JSON), ``tensors``, and the two extractors' settings where it has them."""
+    """What a model consists of: ``config`` (JSON), ``tensors``, and its extractors' settings where it has them.
+
+    ``vocabulary`` is that of texts as words, ``text_extractor`` are the settings of one with a name.
+    """
 
     config: dict[str, Any]
     tensors: dict[str, NDArray[Any]]
     vocabulary: dict[str, Any] | None
     preprocessor: dict[str, Any] | None
     card: str = ""
+    text_extractor: dict[str, Any] | None = None
 
 
 def canonical_json(value: Any) -> bytes:
@@ -54,6 +59,8 @@ def complete_config(parts: ModelParts) -> tuple[dict[str, Any], dict[str, bytes]
         files[VOCABULARY] = canonical_json(parts.vocabulary)
     if parts.preprocessor is not None:
         files[PREPROCESSOR] = canonical_json(parts.preprocessor)
+    if parts.text_extractor is not None:
+        files[TEXT_EXTRACTOR] = canonical_json(parts.text_extractor)
     config = {
         **parts.config,
         "format_version": FORMAT_VERSION,
@@ -137,9 +144,15 @@ def read_model(directory: str | os.PathLike[str]) -> tuple[ModelParts, str]:
     tensors = _read_tensors(folder / WEIGHTS, hashes[WEIGHTS], shapes)
     optional = {
         name: _read_json(folder / name, MAX_JSON_BYTES, hashes[name]) if name in hashes else None
-        for name in (VOCABULARY, PREPROCESSOR)
+        for name in (VOCABULARY, PREPROCESSOR, TEXT_EXTRACTOR)
     }
-    parts = ModelParts(config, tensors, optional[VOCABULARY], optional[PREPROCESSOR])
+    parts = ModelParts(
+        config,
+        tensors,
+        vocabulary=optional[VOCABULARY],
+        preprocessor=optional[PREPROCESSOR],
+        text_extractor=optional[TEXT_EXTRACTOR],
+    )
     return parts, fingerprint(config)
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from spdq.errors import DamagedError
-from spdq.features.words import WordExtractor
+from spdq.features.named_texts import ModelTexts
 from spdq.models.config import TwoInputsConfig
 from spdq.models.model import Features, Floats
 from spdq.models.network import Inputs, NetworkModel, in_batches
@@ -49,7 +49,7 @@ class GatedModel(NetworkModel[GatedConfig, GatedNetwork]):
         cls,
         config: GatedConfig,
         inputs: Inputs,
-        words: WordExtractor | None,
+        text_extractor: ModelTexts | None,
         **dropout: float,
     ) -> GatedNetwork:
         return cls.network_class(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from spdq.features.words import WordExtractor
+from spdq.features.named_texts import ModelTexts
 from spdq.models.config import TwoInputsConfig
 from spdq.models.inputs import by_region
 from spdq.models.model import Features, Floats
@@ -49,7 +49,7 @@ class MixerModel(NetworkModel[MixerConfig, MixerNetwork]):
         cls,
         config: MixerConfig,
         inputs: Inputs,
-        words: WordExtractor | None,
+        text_extractor: ModelTexts | None,
         **dropout: float,
     ) -> MixerNetwork:
         return MixerNetwork(

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from spdq.errors import DataError, UsageError
+from spdq.errors import DataError, IncompatibleError, UsageError
 from spdq.features.images import ImageSource as ImageSource
+from spdq.features.named_texts import ModelTexts
 from spdq.features.registry import ImageExtractor, image_extractor
-from spdq.features.words import WordExtractor
 from spdq.models.config import ModelConfig
 from spdq.models.directory import ModelParts, complete_config, fingerprint, write_model
 from spdq.models.spaces import Modality
@@ -39,7 +39,7 @@ class Model(ABC):
     ----------
     codebooks
         The quantizer's words.
-    words
+    text_extractor
         Extractor of raw texts, None where the model was trained on text features it cannot compute.
     image_settings
         Settings of the image extractor, None likewise.
@@ -49,10 +49,13 @@ class Model(ABC):
     """Sizes and settings."""
 
     def __init__(
-        self, codebooks: Codebooks, words: WordExtractor | None, image_settings: dict[str, Any] | None
+        self,
+        codebooks: Codebooks,
+        text_extractor: ModelTexts | None,
+        image_settings: dict[str, Any] | None,
     ) -> None:
         self.codebooks = codebooks
-        self.words = words
+        self.text_extractor = text_extractor
         self.image_settings = image_settings
 
     @property
@@ -171,25 +174,47 @@ class Model(ABC):
         """
         return self._image_extractor.extract(images, progress=progress)
 
-    def text_features(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        """Features (n, text_width) of raw texts, CSR.
+    def text_features(self, texts: Sequence[str]) -> Features:
+        """Features (n, text_width) of raw texts: CSR of words, dense of a network.
 
         Raises
         ------
         DataError
             A model trained on text features that it cannot compute.
+        IncompatibleError
+            The extractor is no longer the one the model was trained with.
         """
-        return self.word_extractor.transform(texts)
+        extractor = self._text_extractor
+        features = extractor.transform(texts)
+        if features.shape[1] != self.text_width:
+            raise IncompatibleError(
+                f"text extractor {extractor.name} makes {features.shape[1]} features of a text, the model was trained "
+                f"with {self.text_width}: bring back the extractor it was trained with, or train anew"
+            )
+        return features
+
+    def check_query(self, text: str) -> list[str]:
+        """The words of a query text that the model does not know; none where its extractor knows no words.
+
+        Raises
+        ------
+        DataError
+            An empty text, one that is too long or without a known word; a model that cannot read texts.
+        """
+        return self._text_extractor.check_query(text)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of a text that the model does not know and leaves out. Raises DataError where it reads no texts."""
+        return self._text_extractor.unknown_words(text)
 
     @property
-    def word_extractor(self) -> WordExtractor:
-        """The extractor of raw texts; DataError where the model has none."""
-        if self.words is None:
+    def _text_extractor(self) -> ModelTexts:
+        if self.text_extractor is None:
             raise DataError(
                 "this model was trained on ready-made text features, so it cannot read a text. "
                 "Query it by image, or by features from a data set (--queries)"
             )
-        return self.words
+        return self.text_extractor
 
     @cached_property
     def _image_extractor(self) -> ImageExtractor:

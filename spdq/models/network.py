@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spdq.errors import DamagedError
+from spdq.features.named_texts import ModelTexts, NamedTexts
 from spdq.features.words import WordExtractor
 from spdq.models.card import model_card
 from spdq.models.config import ModelConfig
@@ -26,7 +27,7 @@ from spdq.models.stored import (
     model_tensors,
     read_codebooks,
     read_input,
-    read_words,
+    read_text_extractor,
 )
 from spdq.quantizers.codebooks import Codebooks
 
@@ -52,7 +53,7 @@ class NetworkModel(Model, Generic[C, N]):
         Input maps by modality.
     network
         It is put into evaluation mode.
-    codebooks, words, image_settings
+    codebooks, text_extractor, image_settings
         As in ``Model``.
     """
 
@@ -67,17 +68,19 @@ class NetworkModel(Model, Generic[C, N]):
         inputs: Inputs,
         network: N,
         codebooks: Codebooks,
-        words: WordExtractor | None = None,
+        text_extractor: ModelTexts | None = None,
         image_settings: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(codebooks, words, image_settings)
+        super().__init__(codebooks, text_extractor, image_settings)
         self.config = config
         self.inputs = inputs
         self.network = network.eval()
 
     @classmethod
     @abstractmethod
-    def build_network(cls, config: C, inputs: Inputs, words: WordExtractor | None, **dropout: float) -> N:
+    def build_network(
+        cls, config: C, inputs: Inputs, text_extractor: ModelTexts | None, **dropout: float
+    ) -> N:
         """An untrained network of these sizes; ``dropout`` are its rates for training, 0 where not given.
 
         Raises
@@ -124,11 +127,13 @@ class NetworkModel(Model, Generic[C, N]):
         return other
 
     def to_parts(self) -> ModelParts:
+        texts = self.text_extractor
         return ModelParts(
             config=self.config.to_json(),
             tensors=model_tensors(self.network, self.inputs, self.codebooks) | self.own_tensors(),
-            vocabulary=self.words.to_json() if self.words else None,
+            vocabulary=texts.to_json() if isinstance(texts, WordExtractor) else None,
             preprocessor=self.image_settings,
+            text_extractor=texts.to_json() if isinstance(texts, NamedTexts) else None,
             card=model_card(self.config, self.title, self.card_facts),
         )
 
@@ -143,13 +148,13 @@ class NetworkModel(Model, Generic[C, N]):
         """
         config = cls.config_class.from_json(parts.config)
         inputs = {modality: read_input(parts, modality, kind) for modality, kind in config.inputs.items()}
-        words = read_words(parts)
+        text_extractor = read_text_extractor(parts)
         own = cls.read_own(config, parts)
         with torch.device("meta"):
-            network = cls.build_network(config, inputs, words)
+            network = cls.build_network(config, inputs, text_extractor)
         load_network(network, parts)
         codebooks = read_codebooks(parts)
-        model = cls(config, inputs, network, codebooks, words, parts.preprocessor, **own)
+        model = cls(config, inputs, network, codebooks, text_extractor, parts.preprocessor, **own)
         if (codebooks.dim, codebooks.bits) != (model.dim, config.bits):
             raise DamagedError(
                 f"model: codebooks of {codebooks.dim} dimensions and {codebooks.bits} bits, "

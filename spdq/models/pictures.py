@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from spdq.errors import DataError
-from spdq.features.words import WordExtractor
+from spdq.features.named_texts import ModelTexts
 from spdq.models.config import ModelConfig
 from spdq.models.model import Features, Floats
 from spdq.models.network import Inputs, NetworkModel
@@ -35,7 +35,7 @@ class PictureModel(NetworkModel[PictureConfig, nn.Module]):
 
     @classmethod
     def build_network(
-        cls, config: PictureConfig, inputs: Inputs, words: WordExtractor | None, **dropout: float
+        cls, config: PictureConfig, inputs: Inputs, text_extractor: ModelTexts | None, **dropout: float
     ) -> nn.Module:
         return nn.Identity()
 
@@ -48,7 +48,7 @@ class PictureModel(NetworkModel[PictureConfig, nn.Module]):
         return _no_text()
 
     @property
-    def word_extractor(self) -> WordExtractor:
+    def _text_extractor(self) -> ModelTexts:
         return _no_text()
 
     def _embed_image(self, features: Features) -> Floats:

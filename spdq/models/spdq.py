@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from spdq.errors import DamagedError, DataError, UsageError
-from spdq.features.words import WordExtractor
+from spdq.features.named_texts import ModelTexts
 from spdq.models.config import SPDQConfig
 from spdq.models.directory import ModelParts
 from spdq.models.model import Codes, Features, Floats
@@ -25,7 +25,7 @@ class SPDQModel(NetworkModel[SPDQConfig, SPDQNetwork]):
 
     Parameters
     ----------
-    config, inputs, network, codebooks, words, image_settings
+    config, inputs, network, codebooks, text_extractor, image_settings
         As in ``NetworkModel``.
     space
         The joint space that the branches are put into.
@@ -40,12 +40,12 @@ class SPDQModel(NetworkModel[SPDQConfig, SPDQNetwork]):
         inputs: Inputs,
         network: SPDQNetwork,
         codebooks: Codebooks,
-        words: WordExtractor | None = None,
+        text_extractor: ModelTexts | None = None,
         image_settings: dict[str, Any] | None = None,
         *,
         space: Space,
     ) -> None:
-        super().__init__(config, inputs, network, codebooks, words, image_settings)
+        super().__init__(config, inputs, network, codebooks, text_extractor, image_settings)
         self.space = space
 
     @classmethod
@@ -53,7 +53,7 @@ class SPDQModel(NetworkModel[SPDQConfig, SPDQNetwork]):
         cls,
         config: SPDQConfig,
         inputs: Inputs,
-        words: WordExtractor | None,
+        text_extractor: ModelTexts | None,
         **dropout: float,
     ) -> SPDQNetwork:
         return SPDQNetwork(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spdq.errors import DamagedError, DataError
+from spdq.features.named_texts import ModelTexts, NamedTexts
 from spdq.features.words import WordExtractor
 from spdq.models.directory import ModelParts
 from spdq.models.inputs import InputMap, input_map
@@ -56,9 +57,11 @@ def read_codebooks(parts: ModelParts) -> Codebooks:
         raise DamagedError(f"model: {problem}. Train anew") from problem
 
 
-def read_words(parts: ModelParts) -> WordExtractor | None:
+def read_text_extractor(parts: ModelParts) -> ModelTexts | None:
     """The extractor of raw texts, None where the model has none. Raises DamagedError."""
     try:
+        if parts.text_extractor is not None:
+            return NamedTexts.from_json(parts.text_extractor)
         return WordExtractor.from_json(parts.vocabulary) if parts.vocabulary is not None else None
     except DataError as error:
         raise DamagedError(f"model: {error}. Train anew") from error

@@ -89,7 +89,7 @@ def _item(model: Model | None, dim: int, item: NewItem, upload: bytes | None) ->
     has_image = item.image is not None or item.upload is not None
     if item.text is None:
         return model.embed_image(model.image_features([_picture(item, upload)]))
-    model.word_extractor.check_query(item.text)
+    model.check_query(item.text)
     text = model.text_features([item.text])
     if not has_image:
         return model.embed_text(text)

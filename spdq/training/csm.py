@@ -109,7 +109,7 @@ class CSMTask(Task[CSMModel]):
     recipes = RECIPES
     model_class = CSMModel
     recipe: CSMRecipe
-    words: WordExtractor
+    text_extractor: WordExtractor
     network: CSMNetwork
 
     def __init__(self, dataset: Dataset, recipe: CSMRecipe, seed: int, bits: int) -> None:
@@ -117,7 +117,7 @@ class CSMTask(Task[CSMModel]):
         self.clicks, held = parted_clicks(dataset, seed)
         self.images, self.train = _images(dataset), training_split(dataset).train
         self.pairs = self.at_hand = ClickPairs(self.clicks, len(dataset))
-        self.words = WordExtractor.fit(
+        self.text_extractor = WordExtractor.fit(
             self.clicks.queries,
             letters=(3, 3),
             max_words=recipe.max_words,
@@ -132,7 +132,7 @@ class CSMTask(Task[CSMModel]):
         self.judged = None
         if held is not None:
             self.judged = HeldOutClicks(held, self.train, seed)
-            self.judged_rows = self.words.transform(self.judged.queries)
+            self.judged_rows = self.text_extractor.transform(self.judged.queries)
         self.config = self.recipe_config(pixels=pixels)
         self.network = self.untrained_network(input_dropout=recipe.input_dropout, dropout=recipe.dropout)
         self.steps = steps_for(recipe, len(self.clicks))
@@ -163,7 +163,7 @@ class CSMTask(Task[CSMModel]):
 
     def _queries(self, places: Rows, random: np.random.Generator) -> Tensor:
         """Vectors of queries, each without some of its terms."""
-        rows = self.words.transform([self.clicks.queries[place] for place in places])
+        rows = self.text_extractor.transform([self.clicks.queries[place] for place in places])
         rows.data *= random.random(rows.nnz) >= self.recipe.term_dropout
         return self.network.query(*query_rows(rows))
 
@@ -221,7 +221,7 @@ class CSMTask(Task[CSMModel]):
         random = np.random.default_rng([seed, 3])
         rows = np.sort(random.permutation(training_split(dataset).train)[:MAX_CODED])
         drawn = pairs.draw(max(len(rows) // 2, 1), random)
-        texts = model.words.transform([pairs.clicks.queries[place] for place in pairs.query[drawn]])
+        texts = model.text_extractor.transform([pairs.clicks.queries[place] for place in pairs.query[drawn]])
         queries = query_vectors(model.network, model.dim, texts)
         shown, clicked = (
             image_vectors(model.network, model.dim, model.inputs["image"], images[chosen])

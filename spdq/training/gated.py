@@ -80,7 +80,11 @@ class GatedTask(Task[GatedModel]):
         super().__init__(dataset, recipe, seed, bits)
         self.train, self.validation = validation_rows(training_split(dataset).train, seed)
         self.items = item_inputs(dataset, self.train, recipe.image_width, recipe.text_width, seed)
-        self.inputs, self.words, self.at_hand = self.items.inputs, self.items.words, self.items
+        self.inputs, self.text_extractor, self.at_hand = (
+            self.items.inputs,
+            self.items.text_extractor,
+            self.items,
+        )
         self.partners = Partners(dataset.classes, self.train, len(dataset))
         self.config = self.recipe_config()
         self.network = self.untrained_network(input_dropout=recipe.input_dropout, dropout=recipe.dropout)
@@ -140,7 +144,7 @@ class GatedTask(Task[GatedModel]):
         cls, model: GatedModel, dataset: Dataset, bits: int, at_hand: ItemInputs | None = None
     ) -> Codebooks:
         """Fitted on the training rows, those to validate with included, as images, texts and units."""
-        items = at_hand or mapped_items(dataset, model.inputs, model.words)
+        items = at_hand or mapped_items(dataset, model.inputs, model.text_extractor)
         forms = _forms(model.network, items, training_split(dataset).train)
         return model_codebooks(model, np.concatenate(list(forms.values())), bits)
 

@@ -12,7 +12,9 @@ from scipy import sparse
 from torch import Tensor
 
 from spdq.data.dataset import Dataset
-from spdq.features.registry import image_extractor
+from spdq.data.lines import line_starts, lines_of
+from spdq.features.named_texts import ModelTexts, NamedTexts
+from spdq.features.registry import image_extractor, text_extractor
 from spdq.features.words import WordExtractor
 from spdq.models.inputs import InputMap, by_region, fit_image_input, fit_text_input
 from spdq.models.spaces import Modality
@@ -51,7 +53,7 @@ class ItemInputs:
     lines: Tensor
     line_starts: Rows
     inputs: dict[Modality, InputMap]
-    words: WordExtractor | None
+    text_extractor: ModelTexts | None
 
     @property
     def has_lines(self) -> bool:
@@ -98,6 +100,7 @@ def item_inputs(
     if images is None:
         raise lacking(dataset, "/image/features")
     image_input = fit_image_input(images[train].astype(np.float32), image_width, regions)
+    stored = _stored_extractor(dataset)
     words = _fitted_words(dataset, train)
     texts = _texts(dataset, words)
     basis_rows = train
@@ -109,25 +112,27 @@ def item_inputs(
     basis = texts.whole[basis_rows]
     if words is not None:
         basis = sparse.vstack([basis, texts.lines[texts.starts[basis_rows]]]).tocsr()
+    elif dataset.line_features is not None:
+        basis = np.concatenate([basis, texts.lines[texts.starts[basis_rows]]])
     text_input = fit_text_input(basis, text_width, weighted=words is not None)
-    words = words if words is not None else _stored_words(dataset)
-    return _mapped(images, texts, {"image": image_input, "text": text_input}, words, regions)
+    extractor = words if words is not None else stored
+    return _mapped(images, texts, {"image": image_input, "text": text_input}, extractor, regions)
 
 
 def mapped_items(
-    dataset: Dataset, inputs: dict[Modality, InputMap], words: WordExtractor | None, regions: int = 1
+    dataset: Dataset, inputs: dict[Modality, InputMap], text_extractor: ModelTexts | None, regions: int = 1
 ) -> ItemInputs:
     """Put all items through the extractor and the input maps of a trained model. Raises as ``item_inputs``."""
     if dataset.image_features is None:
         raise lacking(dataset, "/image/features")
-    return _mapped(dataset.image_features, _texts(dataset, words), inputs, words, regions)
+    return _mapped(dataset.image_features, _texts(dataset, text_extractor), inputs, text_extractor, regions)
 
 
 def _mapped(
     images: NDArray[Any],
     texts: _Texts,
     inputs: dict[Modality, InputMap],
-    words: WordExtractor | None,
+    text_extractor: ModelTexts | None,
     regions: int,
 ) -> ItemInputs:
     return ItemInputs(
@@ -136,7 +141,7 @@ def _mapped(
         lines=torch.from_numpy(inputs["text"](texts.lines)),
         line_starts=texts.starts,
         inputs=inputs,
-        words=words,
+        text_extractor=text_extractor,
     )
 
 
@@ -165,18 +170,19 @@ class _Texts(NamedTuple):
     starts: Rows
 
 
-def _texts(dataset: Dataset, words: WordExtractor | None) -> _Texts:
-    """The features that the data set has; where it has none, those that ``words`` makes of its texts."""
-    features = dataset.text_features
+def _texts(dataset: Dataset, text_extractor: ModelTexts | None) -> _Texts:
+    """The features that the data set has; where it has none, those that the extractor makes of its texts."""
+    features, lines = dataset.text_features, dataset.line_features
+    if features is not None and lines is not None:
+        return _Texts(features, lines, line_starts(dataset.texts or ()))
     if features is not None:
         return _Texts(features, features, np.arange(len(dataset) + 1))
-    if dataset.texts is None or words is None:
+    if dataset.texts is None or text_extractor is None:
         raise lacking(dataset, "text")
-    lines = [text.splitlines() or [""] for text in dataset.texts]
     return _Texts(
-        words.transform(dataset.texts),
-        words.transform([line for item in lines for line in item]),
-        np.cumsum([0, *map(len, lines)]),
+        text_extractor.transform(dataset.texts),
+        text_extractor.transform([line for text in dataset.texts for line in lines_of(text)]),
+        line_starts(dataset.texts),
     )
 
 
@@ -187,6 +193,8 @@ def _fitted_words(dataset: Dataset, train: Rows) -> WordExtractor | None:
     return WordExtractor.fit([dataset.texts[row] for row in train], weighting="tfidf", letters=(2, 4))
 
 
-def _stored_words(dataset: Dataset) -> WordExtractor | None:
-    """The extractor of a data set that brings its own bag of words."""
+def _stored_extractor(dataset: Dataset) -> ModelTexts | None:
+    """The extractor that made a data set's text features, or that of the bag of words that it brings."""
+    if dataset.text_extractor is not None:
+        return NamedTexts(text_extractor(dataset.text_extractor).settings())
     return WordExtractor.from_vocabulary(dataset.vocabulary) if dataset.vocabulary is not None else None

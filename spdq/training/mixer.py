@@ -109,7 +109,7 @@ class MixerTask(Task[MixerModel]):
         items = item_inputs(
             dataset, self.train, recipe.image_width, recipe.text_width, seed, dataset.image_regions
         )
-        self.inputs, self.words = items.inputs, items.words
+        self.inputs, self.text_extractor = items.inputs, items.text_extractor
         self.items = self.at_hand = MixerItems.of(dataset, items, recipe.parts)
         given = np.unique(self.classes[self.train], return_inverse=True)[1]
         self.samples = ClassItems(given, recipe.class_power)
@@ -216,7 +216,7 @@ class MixerTask(Task[MixerModel]):
         """Fitted on the rows with a class, those to validate with included, as documents and as queries."""
         items = at_hand
         if items is None:
-            mapped = mapped_items(dataset, model.inputs, model.words, model.config.regions)
+            mapped = mapped_items(dataset, model.inputs, model.text_extractor, model.config.regions)
             items = MixerItems.of(dataset, mapped, model.config.parts)
         rows, _ = classed_rows(dataset)
         vectors = np.concatenate([items.documents(model.network, rows), items.queries(model.network, rows)])

@@ -26,8 +26,8 @@ class MixerItems(ItemInputs):
     def of(cls, dataset: Dataset, items: ItemInputs, parts: int) -> MixerItems:
         """The items of a data set, for a memory of so many parts."""
         texts = dataset.text_features
-        if texts is None and items.words is not None:
-            texts = items.words.transform(dataset.texts or ())
+        if texts is None and items.text_extractor is not None:
+            texts = items.text_extractor.transform(dataset.texts or ())
         return cls(
             **vars(items),
             has_image=present(dataset.image_features),

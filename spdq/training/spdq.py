@@ -46,7 +46,7 @@ class SPDQTask(Task[SPDQModel]):
     def __init__(self, dataset: Dataset, recipe: TrainingRecipe, seed: int, bits: int) -> None:
         super().__init__(dataset, recipe, seed, bits)
         self.data = self.at_hand = data = training_rows(dataset, recipe, seed)
-        self.inputs, self.words = data.inputs, data.words
+        self.inputs, self.text_extractor = data.inputs, data.text_extractor
         text_input = data.inputs["text"].kind
         open_vocabulary = text_input == KernelBasis.kind
         self.config = self.recipe_config(
@@ -115,7 +115,9 @@ class SPDQTask(Task[SPDQModel]):
         data, seed = at_hand, model.training["seed"]
         if data is None:
             recipe = TrainingRecipe(**model.training["recipe"])
-            data = training_rows(dataset, recipe, seed, mapped_items(dataset, model.inputs, model.words))
+            data = training_rows(
+                dataset, recipe, seed, mapped_items(dataset, model.inputs, model.text_extractor)
+            )
         return fit_codebooks(model, data, bits, seed)
 
     def align(self) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spdq.data.dataset import Dataset
-from spdq.features.words import WordExtractor
+from spdq.features.named_texts import ModelTexts
 from spdq.models.config import ModelConfig
 from spdq.models.network import Inputs, NetworkModel
 from spdq.quantizers.codebooks import Codebooks
@@ -51,7 +51,7 @@ class Task(ABC, Generic[M]):
 
     recipe: AnyRecipe
     inputs: Inputs
-    words: WordExtractor | None
+    text_extractor: ModelTexts | None
     """Input maps and extractor of texts, as the model gets them."""
     at_hand: Any
     """What ``codebooks`` needs of the data set, where it is in memory."""
@@ -76,7 +76,7 @@ class Task(ABC, Generic[M]):
 
     def untrained_network(self, **dropout: float) -> Any:
         """The model's network with these rates of dropout."""
-        return self.model_class.build_network(self.config, self.inputs, self.words, **dropout)
+        return self.model_class.build_network(self.config, self.inputs, self.text_extractor, **dropout)
 
     @abstractmethod
     def terms(self, step: int, random: np.random.Generator) -> dict[str, Tensor]:
@@ -101,7 +101,7 @@ class Task(ABC, Generic[M]):
             self.inputs,
             self.network,
             stand_in,
-            self.words,
+            self.text_extractor,
             image_settings(self.dataset),
             **self.own_arguments(),
         )

@@ -52,6 +52,13 @@ def clicks_split(n):
     return Split(np.arange(0), np.arange(n), np.arange(n), "clicks", 0)
 
 
+SAID = {
+    "text_extractor": "made:1",
+    "text_features": np.ones((N, 2), np.float32),
+    "line_features": np.arange(10, dtype=np.float32).reshape(5, 2),
+}
+"""Text features of a named extractor; the first item has two lines of text."""
+
 BAD = [
     ({"name": ""}, "name is empty"),
     ({"name": None}, "name: expected str, got NoneType"),
@@ -65,6 +72,21 @@ BAD = [
     ({"ids": np.array(["a", "", "c", "d"])}, "ids row 1 is empty"),
     ({"ids": np.array(["a", "b\0b", "c", "d"])}, "ids row 1 holds a NUL"),
     ({"ids": np.array(["a", "\ud800", "c", "d"])}, "ids row 1 holds .* lone surrogate"),
+    ({"text_extractor": ""}, "text_extractor is empty"),
+    (
+        {"text_extractor": "e", "text_features": None, "vocabulary": None},
+        "text_extractor without text_features",
+    ),
+    ({"line_features": np.zeros((5, 2), np.float32)}, "line_features without texts and text_extractor"),
+    (SAID | {"texts": None}, "line_features without texts and text_extractor"),
+    (
+        SAID | {"text_features": sparse.csr_matrix((N, 2), dtype=np.float32)},
+        "text_features must be dense beside",
+    ),
+    (SAID | {"line_features": np.zeros((4, 2), np.float32)}, r"line_features: expected \(5, d\) float32"),
+    (SAID | {"line_features": np.zeros((5, 2))}, r"line_features: expected .* got \(5, 2\) float64"),
+    (SAID | {"line_features": np.zeros((5, 3), np.float32)}, "line_features: expected 2 columns .* got 3"),
+    (SAID | {"line_features": np.full((5, 2), np.nan, np.float32)}, "line_features row 0 has NaN"),
     ({"image_features": np.zeros((3, 3), np.float32)}, r"image_features: expected \(4, d\) .* got \(3, 3\)"),
     ({"image_features": np.zeros((N, 0), np.float32)}, r"got \(4, 0\)"),
     ({"image_features": np.zeros(N, np.float32)}, r"got \(4,\)"),
@@ -222,6 +244,40 @@ def test_take_refuses(rows, message):
         dataset().take(rows)
 
 
+def test_take_takes_lines_along():
+    taken = dataset(**SAID).take([3, 0])
+    np.testing.assert_array_equal(taken.line_features, [[8, 9], [0, 1], [2, 3]])
+    assert (taken.text_extractor, taken.texts) == ("made:1", ("d", "a cat\nun chat"))
+
+
+class Lengths:
+    """The length of a text, and 1."""
+
+    name, dim = "lengths", 2
+
+    def extract(self, texts, progress=None):
+        if progress is not None:
+            progress(len(texts), len(texts))
+        return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
+
+
+def test_with_text_features():
+    calls = []
+    made = dataset().with_text_features(Lengths(), lambda *call: calls.append(call))
+    np.testing.assert_array_equal(made.line_features, [[5, 1], [7, 1], [1, 1], [0, 0], [1, 1]])
+    np.testing.assert_array_equal(made.text_features[1:], [[1, 1], [0, 0], [1, 1]])
+    assert (made.text_extractor, made.vocabulary, made.describe()["text_extractor"]) == (
+        "lengths",
+        None,
+        "lengths",
+    )
+    assert calls == [(4, 4)]
+    single = dataset(texts=("a", "b", "", "d")).with_text_features(Lengths())
+    assert single.line_features is None
+    with pytest.raises(DataError, match="tiny has no texts for lengths"):
+        dataset(texts=None).with_text_features(Lengths())
+
+
 def test_a_split_without_query_rows():
     described = dataset(split=clicks_split(N)).describe()["split"]
     assert described == {
@@ -261,6 +317,7 @@ def test_describe_is_json_and_counts():
         "image_extractor": "grid",
         "image_regions": 3,
         "text_features": {"dim": 2, "dtype": "float32", "sparse": True},
+        "text_extractor": None,
         "words": 2,
         "texts": 3,
         "pictures": 4,

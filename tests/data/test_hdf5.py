@@ -43,6 +43,12 @@ def datasets(draw):
         parts["labels"] = rng.integers(0, 2, (n, len(parts["label_names"])), dtype=np.uint8)
     if has["texts"]:
         parts["texts"] = tuple(draw(st.lists(TEXT, min_size=n, max_size=n)))
+        if isinstance(parts.get("text_features"), np.ndarray) and draw(st.booleans()):
+            parts["text_extractor"] = draw(NAME)
+            lines = sum(len(text.splitlines() or [""]) for text in parts["texts"])
+            parts["line_features"] = rng.normal(size=(lines, parts["text_features"].shape[1])).astype(
+                np.float32
+            )
     if has["paths"]:
         parts["image_paths"] = tuple(
             f"p/{name.replace('/', '')}" for name in draw(st.lists(NAME, min_size=n, max_size=n))

@@ -26,7 +26,7 @@ def test_an_installed_package_adds_a_name():
 
 
 def test_unknown_names_list_those_of_packages():
-    known = "lengths, open_clip, sentence-transformers, tfidf"
+    known = "changed, lengths, letters, open_clip, sentence-transformers, tfidf"
     with pytest.raises(UsageError, match=f"unknown text extractor 'lite0': known are {known}$"):
         text_extractor("lite0:224")
 

@@ -89,7 +89,7 @@ def test_a_row_does_not_depend_on_its_company(world, queries):
 def test_a_query_of_no_known_word(world):
     _, model = world
     with pytest.raises(DataError, match="no known word in 'zebra'"):
-        model.word_extractor.check_query("zebra")
+        model.check_query("zebra")
 
 
 def test_it_is_saved_and_loaded(world, queries, tmp_path):
@@ -116,7 +116,7 @@ def test_pictures_are_read(world):
 def test_vocabularies_with_buckets_are_stored(dataset, tmp_path):
     recipe = replace(RECIPES["default"], **SHORT, max_words=5, max_grams=7, buckets=64)
     model = train_task(CSMTask, dataset, 16, recipe, directory=tmp_path)
-    assert len(model.words.vocabulary) == 5
+    assert len(model.text_extractor.vocabulary) == 5
     stored = json.loads((tmp_path / "vocabulary.json").read_text(encoding="utf-8"))
     assert len(stored["grams"]) == 7
     assert stored["buckets"]["used"]

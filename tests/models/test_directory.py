@@ -19,6 +19,7 @@ from spdq.models.directory import (
     CONFIG,
     MAX_CONFIG_BYTES,
     PREPROCESSOR,
+    TEXT_EXTRACTOR,
     VOCABULARY,
     WEIGHTS,
     ModelParts,
@@ -42,10 +43,11 @@ PARTS = ModelParts(
     },
     vocabulary={"words": ["gato", "猫"], "idf": [1.5, 0.1]},
     preprocessor={"name": "lite0:32"},
+    text_extractor={"name": "sentence-transformers:net#0123456789abcdef", "max_tokens": 16},
     card="# A model\n",
 )
-FILES = {CONFIG, WEIGHTS, VOCABULARY, PREPROCESSOR, CARD}
-HASHED = (WEIGHTS, VOCABULARY, PREPROCESSOR)
+FILES = {CONFIG, WEIGHTS, VOCABULARY, PREPROCESSOR, TEXT_EXTRACTOR, CARD}
+HASHED = (WEIGHTS, VOCABULARY, PREPROCESSOR, TEXT_EXTRACTOR)
 
 
 @pytest.fixture
@@ -81,6 +83,7 @@ def test_round_trip(folder):
     assert_same_tensors(parts.tensors, PARTS.tensors)
     assert parts.vocabulary == PARTS.vocabulary
     assert parts.preprocessor == PARTS.preprocessor
+    assert parts.text_extractor == PARTS.text_extractor
     assert PARTS.config.items() <= parts.config.items()
     assert mark == fingerprint(complete_config(PARTS)[0])
     assert (folder / CARD).read_text() == PARTS.card
@@ -116,6 +119,7 @@ def test_absent_extractors(tmp_path):
     assert parts.tensors == {}
     assert parts.vocabulary is None
     assert parts.preprocessor is None
+    assert parts.text_extractor is None
 
 
 def test_the_same_model_has_the_same_bytes(folder, tmp_path):
@@ -131,6 +135,7 @@ def test_the_same_model_has_the_same_bytes(folder, tmp_path):
         {"tensors": PARTS.tensors | {"log": np.array([1], np.int32)}},
         {"vocabulary": None},
         {"preprocessor": {"name": "lite0:64"}},
+        {"text_extractor": None},
     ],
 )
 def test_whatever_decides_the_output_is_in_the_fingerprint(change):
@@ -335,6 +340,7 @@ def test_a_refusal_at_any_file_leaves_the_old_model(folder, refused):
         WEIGHTS: {"tensors": {"weights": np.ones(30_000, np.float32)}},
         VOCABULARY: {"vocabulary": {"words": [long]}},
         PREPROCESSOR: {"preprocessor": {"name": long}},
+        TEXT_EXTRACTOR: {"text_extractor": {"name": long}},
         CARD: {"card": long},
     }[refused]
     with (

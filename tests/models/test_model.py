@@ -146,14 +146,14 @@ def test_units_of_unequal_length(model, images, texts, n_images, n_texts):
 
 def test_raw_texts(model, texts):
     assert texts.shape == (N_ITEMS, model.text_width)
-    expected = model.words.transform(worded().texts)
+    expected = model.text_extractor.transform(worded().texts)
     np.testing.assert_array_equal(texts.toarray(), expected.toarray())
-    assert model.word_extractor is model.words
+    assert model.check_query("red blorfx") == model.unknown_words("red blorfx") == ["blorfx"]
 
 
 def test_without_extractors(model, images, texts):
     bare = without_extractors(model)
-    for call in (lambda: bare.text_features(["red"]), lambda: bare.word_extractor):
+    for call in (lambda: bare.text_features(["red"]), lambda: bare.check_query("red")):
         with pytest.raises(
             DataError,
             match=r"trained on ready-made text features, so it cannot read a text\. Query it by image",
@@ -191,7 +191,7 @@ def test_a_model_without_extractors_is_reloaded(model, images, tmp_path):
     bare = without_extractors(model)
     bare.save_pretrained(tmp_path / "m")
     again = load_model(tmp_path / "m")
-    assert again.words is None
+    assert again.text_extractor is None
     assert again.image_settings is None
     assert again.fingerprint == bare.fingerprint
     np.testing.assert_array_equal(again.embed_image(images), bare.embed_image(images))

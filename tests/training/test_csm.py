@@ -52,7 +52,7 @@ def test_queries_never_clicked_find_by_their_words(dataset, recipe):
 
 def test_words_never_clicked_find_by_their_trigrams(run, dataset):
     queries = [f"{colour}ist {shape}y" for colour in COLOURS for shape in SHAPES]
-    known = set(run[0].words.vocabulary)
+    known = set(run[0].text_extractor.vocabulary)
     assert not {word for query in queries for word in query.split()} & known
     assert share_found(run[0], dataset, queries) > 0.4
 

@@ -70,7 +70,7 @@ def test_features_of_all_items_become_inputs(data):
     assert made.image.shape == (100, 20)
     assert made.text.shape == made.lines.shape == (100, 10)
     assert not made.has_lines
-    assert made.words is None
+    assert made.text_extractor is None
     np.testing.assert_array_equal(made.train, data().split.train)
     assert len(made.validation) == 0
     np.testing.assert_array_equal(made.labels, data().labels)
@@ -91,10 +91,10 @@ def test_raw_texts_become_lines(data, raw):
     assert raw.has_lines
     np.testing.assert_array_equal(np.diff(raw.line_starts), counts)
     assert len(raw.lines) == sum(counts)
-    names = raw.words.transform([text.split("\n")[0] for text in data("raw").texts])
+    names = raw.text_extractor.transform([text.split("\n")[0] for text in data("raw").texts])
     np.testing.assert_allclose(raw.first_lines(np.arange(100)), raw.inputs["text"](names), atol=1e-6)
     np.testing.assert_allclose(
-        raw.text, raw.inputs["text"](raw.words.transform(data("raw").texts)), atol=1e-6
+        raw.text, raw.inputs["text"](raw.text_extractor.transform(data("raw").texts)), atol=1e-6
     )
 
 
@@ -102,14 +102,14 @@ def test_words_are_those_of_training_rows(data):
     texts = list(data("raw").texts)
     texts[data("raw").split.query[0]] = "zyzzyva"
     made = training_rows(replace(data("raw"), texts=tuple(texts)), DEFAULT, 0)
-    assert made.words.unknown_words("zyzzyva") == ["zyzzyva"]
-    assert made.words.unknown_words("anchor") == []
+    assert made.text_extractor.unknown_words("zyzzyva") == ["zyzzyva"]
+    assert made.text_extractor.unknown_words("anchor") == []
 
 
 def test_a_stored_vocabulary_reads_raw_texts_later(data):
     words = tuple(f"word{c}" for c in range(10))
     made = training_rows(replace(data(), vocabulary=words), DEFAULT, 0)
-    assert made.words.transform(["word3 word7"]).toarray().nonzero()[1].tolist() == [3, 7]
+    assert made.text_extractor.transform(["word3 word7"]).toarray().nonzero()[1].tolist() == [3, 7]
 
 
 def test_an_empty_text_is_one_line_of_zeros(data):
@@ -250,9 +250,9 @@ def test_nothing_is_fitted_on_rows_not_trained_on(text):
     for modality, inputs in made.inputs.items():
         for name, tensor in inputs.tensors().items():
             np.testing.assert_array_equal(changed.inputs[modality].tensors()[name], tensor)
-    assert (made.words is not None) == (text == "raw")
-    if made.words is not None:
-        assert changed.words.to_json() == made.words.to_json()
+    assert (made.text_extractor is not None) == (text == "raw")
+    if made.text_extractor is not None:
+        assert changed.text_extractor.to_json() == made.text_extractor.to_json()
 
 
 def test_many_rows_span_the_text_input_by_a_part(data, monkeypatch):

@@ -59,7 +59,7 @@ def test_texts_of_lines_are_learned_too(data, trained):
     groups = replace(dataset.select_labels("group:"), texts=None, text_features=features)
     reached, random = held_out(model, groups, "t2i")
     assert reached > 2 * random
-    assert model.words is not None
+    assert model.text_extractor is not None
 
 
 @pytest.mark.parametrize("recipe", ["default", "paper"])

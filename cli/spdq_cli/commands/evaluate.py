@@ -142,7 +142,7 @@ def _directions(dataset: Dataset, asked: Any) -> tuple[Direction, ...]:
 def _text_queries(dataset: Dataset, whole_text: bool) -> str:
     if dataset.grades is not None:
         return "held-out query of the click log"
-    if dataset.text_features is not None:
+    if dataset.text_features is not None and dataset.text_extractor is None:
         return "text features"
     return "whole text" if whole_text else "first line of text"
 

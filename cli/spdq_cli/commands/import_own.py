@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spdq_cli.commands.import_texts import text_extractor_option, text_feature_maker, with_text_features
 from spdq_cli.progress import progress_bar, quiet_option
 from spdq_cli.target import PATH, Target, into_target
 
 if TYPE_CHECKING:
     from spdq.data.dataset import Dataset
-    from spdq.data.extractor import ImageExtractor, Progress
+    from spdq.data.extractor import ImageExtractor, Progress, TextExtractor
     from spdq.data.folder import FolderFindings
     from spdq.data.splits import SplitKind
 
@@ -36,7 +37,7 @@ cache_option = click.option(
     "--cache",
     metavar="DIR",
     type=PATH,
-    help="Keep image features in DIR, and extract only those of pictures that are new to it.  [default: keep none]",
+    help="Keep features in DIR, and extract only those of pictures and texts that are new to it.  [default: keep none]",
 )
 
 
@@ -87,13 +88,14 @@ def _pictures_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         cache_option,
         download_option,
+        text_extractor_option,
         click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER),
     ):
         command = option(command)
     return command
 
 
-def _import(target: Target, quiet: bool, cache: Path | None, load: Load) -> None:
+def _import(target: Target, quiet: bool, cache: Path | None, texts: TextExtractor | None, load: Load) -> None:
     """Make the data set, write it, and show what was met."""
     findings: list[FolderFindings] = []
 
@@ -101,7 +103,7 @@ def _import(target: Target, quiet: bool, cache: Path | None, load: Load) -> None
         with progress_bar(BAR, quiet) as progress:
             made, found = load(progress, kind, seed)
         findings.append(found)
-        return made
+        return with_text_features(made, texts, quiet)
 
     with way_on(target, cache):
         made = target.settle(make)
@@ -116,6 +118,7 @@ def folder(
     target: Target,
     source: Path,
     extractor: str,
+    text_extractor: str,
     allow_download: bool,
     cache: Path | None,
     skip_bad: bool,
@@ -129,8 +132,13 @@ def folder(
     from spdq.data.folder import load_folder
 
     maker = feature_maker(extractor, allow_download, cache)
+    texts = text_feature_maker(text_extractor, allow_download, cache)
     _import(
-        target, quiet, cache, lambda bar, kind, seed: load_folder(source, maker, bar, kind, seed, skip_bad)
+        target,
+        quiet,
+        cache,
+        texts,
+        lambda bar, kind, seed: load_folder(source, maker, bar, kind, seed, skip_bad),
     )
 
 
@@ -149,6 +157,7 @@ def table(
     table: Path,
     pictures: Path | None,
     extractor: str,
+    text_extractor: str,
     allow_download: bool,
     cache: Path | None,
     skip_bad: bool,
@@ -162,10 +171,12 @@ def table(
     from spdq.data.table import load_table
 
     maker = feature_maker(extractor, allow_download, cache)
+    texts = text_feature_maker(text_extractor, allow_download, cache)
     _import(
         target,
         quiet,
         cache,
+        texts,
         lambda bar, kind, seed: load_table(table, maker, pictures, bar, kind, seed, skip_bad),
     )
 
@@ -178,6 +189,7 @@ def webdataset(
     target: Target,
     source: Path,
     extractor: str,
+    text_extractor: str,
     allow_download: bool,
     cache: Path | None,
     skip_bad: bool,
@@ -191,11 +203,13 @@ def webdataset(
     from spdq.data.webdataset import load_webdataset
 
     maker = feature_maker(extractor, allow_download, cache)
+    texts = text_feature_maker(text_extractor, allow_download, cache)
     with made_pictures(target) as pictures:
         _import(
             target,
             quiet,
             cache,
+            texts,
             lambda bar, kind, seed: load_webdataset(source, pictures, maker, bar, kind, seed, skip_bad),
         )
 
