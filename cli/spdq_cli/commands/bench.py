@@ -12,6 +12,7 @@ from spdq_cli.commands.bench_page import page
 from spdq_cli.commands.bench_queries import queries
 from spdq_cli.commands.bench_retrieval import retrieval
 from spdq_cli.commands.bench_scale import scale
+from spdq_cli.commands.bench_serving import serving
 from spdq_cli.commands.bench_systems import systems
 from spdq_cli.errors import note
 from spdq_cli.output import json_option, print_json
@@ -35,6 +36,7 @@ bench.add_command(systems)
 bench.add_command(scale)
 bench.add_command(queries)
 bench.add_command(page)
+bench.add_command(serving)
 
 
 @bench.command(short_help="Race our searches against those of other libraries.")
