@@ -37,7 +37,7 @@ def test_everything_is_measured(tmp_path):
         assert wanted in names
     for figure in figures:
         assert figure.value >= 0 or figure.name == "memory afterwards, beyond that"
-        if figure.unit == "MiB" and figure.must is not None or "unexpected" in figure.name:
+        if (figure.unit == "MiB" and figure.must is not None) or "unexpected" in figure.name:
             assert figure.reached, figure
     assert not (tmp_path / "index").exists()
 
