@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 DIM = 64
 K = 10
 N_REQUESTS = 200
+WORDS = (
+    "cat",
+    "dog",
+    "house",
+    "river",
+    "red",
+    "small",
+    "old",
+    "running",
+    "music",
+    "people",
+    "street",
+    "night",
+)
 _ADDED_AT_ONCE = 1_000_000
 
 
@@ -52,9 +66,12 @@ def vector_requests(dim: int, seed: int) -> list[bytes]:
 
 
 def texts(model: Model, seed: int) -> list[str]:
-    """Three words each of those that a model knows."""
+    """Three words each: of those that a model knows, or any where it knows none by name."""
+    from spdq.features.words import WordExtractor
+
     random = np.random.default_rng(seed + 2)
-    words = model.word_extractor.vocabulary
+    extractor = model.text_extractor
+    words = extractor.vocabulary if isinstance(extractor, WordExtractor) else WORDS
     return [
         " ".join(words[place] for place in random.integers(len(words), size=3)) for _ in range(N_REQUESTS)
     ]
