@@ -110,11 +110,14 @@ def test_all_items_are_there_before_anything_is_asked(opened, url):
 def test_words_find_while_they_are_typed(opened, url):
     with opened(url) as page:
         find(page, "large blue", "large blue")
-        status(page, "the closest first")
-        assert page.url.endswith("#text=large+blue")
+        expect(page).to_have_url(f"{url}/#text=large+blue")
         assert set(names(page)[:10]) == {"large blue"}
         page.reload()
         expect(page.locator("#results .caption").first).to_have_text("large blue")
+        page.goto(f"{url}/#text=small+green&where=number+>+20")
+        expect(page.locator("#results .caption").first).to_have_text("small green")
+        assert page.locator("#where").input_value() == "number > 20"
+        page.locator("#where").fill("")
         find(page, "small red", "small red")
         page.locator("#words").fill("zzzz")
         status(page, "no known word in 'zzzz'")

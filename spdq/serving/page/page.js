@@ -378,18 +378,29 @@ document.addEventListener("paste", (event) => {
   const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
   if (file) { event.preventDefault(); take(file); }
 });
-document.addEventListener("dragover", (event) => { event.preventDefault(); the("drop").hidden = false; });
+document.addEventListener("dragover", (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;  // Words may be dropped where they can be typed.
+  event.preventDefault();
+  the("drop").hidden = false;
+});
 document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) the("drop").hidden = true; });
 document.addEventListener("drop", (event) => {
-  event.preventDefault();
   the("drop").hidden = true;
-  if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+  if (!event.dataTransfer.files[0]) return;
+  event.preventDefault();
+  take(event.dataTransfer.files[0]);
 });
 
-async function begin() {
+function recall() {
   const kept = new URLSearchParams(location.hash.slice(1));
   the("words").value = query.words = kept.get("text") ?? "";
   the("where").value = kept.get("where") ?? "";
+}
+
+window.addEventListener("hashchange", () => { recall(); ask(); });
+
+async function begin() {
+  recall();
   try { about = await (await fetched("v1/index")).json(); } catch (error) { say(error.message, true); return; }
   the("words").disabled = !about.searches.includes("text");
   the("choose").hidden = !about.searches.includes("image");
