@@ -13,7 +13,7 @@ from typing import Any
 from spdq.data.dataset import Dataset
 from spdq.data.extractor import ImageExtractor
 from spdq.data.folder import FolderFindings, load_folder
-from spdq.errors import IncompatibleError, SpdqError, StorageError, UsageError
+from spdq.errors import DamagedError, IncompatibleError, SpdqError, StorageError, UsageError
 from spdq.index import Index
 from spdq.index.building import build as build_index
 from spdq.models import load_model
@@ -63,7 +63,7 @@ def make_engine(
     _check_ours(out)
     # Files that have been seen are only read, so the data set always is that of the pictures as they are now.
     dataset, found = load_folder(pictures, extractor, bar("Image features"), "seen", seed, skip_bad)
-    dataset.save(out / DATA)
+    _save(dataset, out / DATA)
     dataset = Dataset.load(out / DATA)
     plan = Plan(_sha256(out / DATA), system or _system_for(dataset), bits, seed)
     if _read_plan(out) != vars(plan):
@@ -87,6 +87,16 @@ def _check_ours(out: Path) -> None:
             raise UsageError(f"{out / name} was made by another command: choose another folder")
 
 
+def _save(dataset: Dataset, file: Path) -> None:
+    """Write the data set where it is another one: an index that is half built goes on with the very same file."""
+    new = file.with_name(f".{file.name}")
+    dataset.save(new)
+    if file.is_file() and _sha256(file) == _sha256(new):
+        new.unlink()
+    else:
+        new.replace(file)
+
+
 def _system_for(dataset: Dataset) -> str:
     """SPDQ where pictures have texts to learn from; else what finds pictures by pictures."""
     return PICTURES_ALONE if dataset.texts is None else "spdq"
@@ -108,7 +118,7 @@ def _model(folder: Path, dataset: Dataset, plan: Plan, progress: Progress | None
     settings = {"bits": plan.bits, "seed": plan.seed, "directory": folder, "progress": progress}
     try:
         train(plan.system, dataset, resume=True, **settings)  # type: ignore[arg-type]
-    except IncompatibleError:  # The checkpoint of another version.
+    except (DamagedError, IncompatibleError):  # The checkpoint of another version, or hit by a crash.
         train(plan.system, dataset, resume=False, **settings)  # type: ignore[arg-type]
     return load_model(folder), False
 

