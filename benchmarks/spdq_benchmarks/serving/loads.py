@@ -127,7 +127,8 @@ async def closed_loop(port: int, requests: Sequence[bytes], clients: int, second
         for request in itertools.cycle(own):
             if perf_counter() - start > seconds:
                 return
-            answered += await connections.ask(request) == 200
+            status = await connections.ask(request)
+            answered += status == 200
 
     async with asyncio.TaskGroup() as group:
         for number in range(clients):
