@@ -165,7 +165,7 @@ function card(hit) {
   const near = hit.distance === undefined ? "" : hit.distance.toFixed(3);
   return make("li", { className: "card" },
     make("button", { type: "button", className: "open", "aria-label": `${name(hit)}: why it was found`, onclick: () => why(hit) },
-      pictured(hit, 256, ""), hit.image && hit.caption ? make("span", { className: "caption", title: hit.caption }, hit.caption) : null),
+      pictured(hit, 256, ""), hit.image ? make("span", { className: "caption", title: name(hit) }, name(hit)) : null),
     make("div", { className: "tools" },
       make("span", { title: about.metric === "ip" ? "inner product: larger is closer" : "squared distance: smaller is closer" }, near),
       make("button", { type: "button", className: "more", "aria-label": `More like ${name(hit)}`, title: "More like this", onclick: like(1) }, "+"),
@@ -230,6 +230,7 @@ function add(asked, weight, label, image, file) {
   if (parts().length >= 8) { say("A mixture has at most 8 parts: remove one first.", true); return; }
   query.parts.push({ asked, weight, label, image, file });
   drawParts();
+  scrollTo({ top: 0 });
   anew();
 }
 
@@ -356,6 +357,7 @@ function walk(event) {
 the("words").addEventListener("input", (event) => {
   query.words = event.target.value;
   if (query.parts.length) drawParts();
+  scrollTo({ top: 0 });
   anew();
 });
 the("words").addEventListener("keydown", (event) => {
@@ -403,6 +405,7 @@ async function begin() {
   recall();
   try { about = await (await fetched("v1/index")).json(); } catch (error) { say(error.message, true); return; }
   the("words").disabled = !about.searches.includes("text");
+  if (the("words").disabled) the("words").placeholder = "No words here: ask for more like something";
   the("choose").hidden = !about.searches.includes("image");
   drawFacets();
   drawFigures();
