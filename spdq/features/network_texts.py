@@ -69,6 +69,8 @@ class TextNetworkExtractor(PretrainedExtractor[TextEncoder]):
 
     def _batches(self, encoder: TextEncoder, texts: Sequence[str]) -> list[list[int]]:
         """Rows of texts of as many tokens, the longest first: what does not fit into memory shows at once."""
+        if len(texts) == 1:
+            return [[0]]
         most = GPU_BATCH if self._device == "cuda" else CPU_BATCH
         of_length: dict[int, list[int]] = {}
         with self._running:

@@ -59,6 +59,12 @@ def test_texts_of_as_many_tokens_go_together(letters, monkeypatch):
         np.testing.assert_array_equal(letters.extract([text])[0], rows[row])
 
 
+def test_a_query_is_not_counted_first(letters):
+    expected = letters.extract(TEXTS)[1]
+    object.__setattr__(letters._checked, "tokens", None)
+    np.testing.assert_array_equal(letters.extract(["a b c d"])[0], expected)
+
+
 def test_no_texts(letters):
     assert letters.extract([]).shape == (0, 6)
     with pytest.raises(UsageError, match="expected a sequence of texts, got one text"):
