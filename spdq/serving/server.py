@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import socket
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 BACKLOG = 128
 MAX_HEAD_BYTES = 16384
 KEEP_ALIVE_SECONDS = 5
+LARGE_BYTES = 4 << 20
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of malloc.h."""
 
 
 def serve(
@@ -61,6 +65,7 @@ def serve(
         An address or port that cannot be had.
     """
     settings = settings or Settings()
+    _give_back_large_blocks()
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # It warns of every malformed form.
     listener = listen(settings.host, settings.port)
     with listener, Index.open(index, writable=settings.allow_writes) as opened:
@@ -87,6 +92,14 @@ def listen(host: str, port: int) -> socket.socket:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot listen on {host} port {port} ({reason}): choose another --port") from None
     return made
+
+
+def _give_back_large_blocks() -> None:
+    """Let the C library return what large pictures took: glibc learns from such blocks to keep all up to 32 MiB."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # There is none in musl and on macOS.
+        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BYTES)
 
 
 def _loaded(directory: str | os.PathLike[str]) -> Model:

@@ -23,6 +23,7 @@ class Shedding:
     def __init__(self, pool: Pool, metrics: Metrics) -> None:
         self._pool = pool
         self._metrics = metrics
+        self._answer = busy(pool.full).as_bytes()
 
     def refusal(self, data: bytes) -> bytes | None:
         """The bytes of the answer to one whole request; None where it is to be read as all others are."""
@@ -33,7 +34,7 @@ class Shedding:
         if route is None:
             return None
         self._metrics.answered("POST", route, 503, perf_counter() - began)
-        return busy(self._pool.full).as_bytes()
+        return self._answer
 
 
 def _searched(data: bytes) -> str | None:
