@@ -71,7 +71,7 @@ class Inputs:
 
     def texts(self, rows: Rows, first_line: bool) -> Floats:
         """Inputs (n, e) of the text features of rows, or of the first line of each raw text."""
-        if first_line and self.data.has_lines:
+        if first_line and self.dataset.line_features is not None:
             return self.data.first_lines(rows).numpy()
         features, texts, words = self.dataset.text_features, self.dataset.texts, self.data.text_extractor
         if features is None:
