@@ -61,7 +61,6 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     searches = Pool("searches", settings.threads, settings.waiting, lambda: service.draining)
     pictures = Pool("pictures", PICTURE_THREADS, PICTURES_WAITING, lambda: service.draining)
     metrics = Metrics(service, [searches, pictures])
-    shedding = Shedding(searches, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -83,7 +82,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.state.refusal = shedding.refusal
+    app.state.shedding = Shedding(searches, metrics)
     app.add_middleware(Front, service=service, settings=settings, metrics=metrics)
     problems.install(app)
     describe(app)

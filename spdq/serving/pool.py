@@ -42,7 +42,11 @@ class Pool:
     @property
     def is_full(self) -> bool:
         """Whether the next request would be refused."""
-        return self.taken >= self.places and not self._is_ending()
+        return self.has_no_place_beside(self.taken)
+
+    def has_no_place_beside(self, taken: int) -> bool:
+        """Whether so many requests take all places."""
+        return taken >= self.places and not self._is_ending()
 
     @property
     def full(self) -> str:

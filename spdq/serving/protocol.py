@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -11,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spdq.serving.problems import Problem, busy
+from spdq.serving.shedding import Shedding, searched
 
 GRACE = 1.0
 """Seconds after the body's time in which the app may answer 408 itself."""
@@ -27,9 +27,11 @@ class TimedProtocol(H11Protocol):
     send_seconds: float
     most: int
     """Connections at once; requests on more are refused."""
-    refusal: Callable[[bytes], bytes | None]
-    """What to answer at once to a whole request, None to read it as all others."""
+    shedding: Shedding
+    """Refuses searches that came whole before they are parsed."""
 
+    _is_search = False
+    """Whether what is under way is a search that came whole."""
     _timer: asyncio.TimerHandle | None = None
     _phase: tuple[Any, Any] | None = None
     """What the timer is for: the state of the reading, and the request it belongs to."""
@@ -53,20 +55,34 @@ class TimedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._search_ended()
         self._set(None, 0)
         self._stop_sending()
 
     def data_received(self, data: bytes) -> None:
         is_between = self.conn.our_state is h11.IDLE and self.conn.their_state is h11.IDLE
-        if is_between and not self.conn.trailing_data[0] and (refused := self.refusal(data)) is not None:
+        route = searched(data) if is_between and not self.conn.trailing_data[0] else None
+        refused = None if route is None else self.shedding.refusal(route)
+        if refused is not None:
             self.transport.write(refused)
             self._set(None, 0)
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
-        else:
-            super().data_received(data)
+            return
+        if route is not None:
+            self._is_search = True
+            self.shedding.under_way += 1
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        self._search_ended()
+        super().on_response_complete()
+
+    def _search_ended(self) -> None:
+        self.shedding.under_way -= self._is_search
+        self._is_search = False
 
     def handle_events(self) -> None:
         super().handle_events()
@@ -129,7 +145,7 @@ def timed(
     body_seconds: float,
     send_seconds: float,
     most: int,
-    refusal: Callable[[bytes], bytes | None],
+    shedding: Shedding,
 ) -> type[TimedProtocol]:
     """The protocol with these times and bounds."""
     given = {
@@ -137,6 +153,6 @@ def timed(
         "body_seconds": body_seconds,
         "send_seconds": send_seconds,
         "most": most,
-        "refusal": staticmethod(refusal),
+        "shedding": shedding,
     }
     return type("Timed", (TimedProtocol,), given)

@@ -136,7 +136,7 @@ class _Server(uvicorn.Server):
                 settings.body_seconds,
                 settings.send_seconds,
                 settings.connections,
-                app.state.refusal,
+                app.state.shedding,
             ),
             ws="none",
             lifespan="on",

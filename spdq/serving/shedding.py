@@ -18,26 +18,26 @@ _LENGTH = b"\r\ncontent-length:"
 
 
 class Shedding:
-    """Says what to answer to a search that has arrived whole, where there is no place for it."""
+    """Says what to answer to a search that has arrived whole, where there is no place for it; one for a server."""
 
     def __init__(self, pool: Pool, metrics: Metrics) -> None:
         self._pool = pool
         self._metrics = metrics
         self._answer = busy(pool.full).as_bytes()
+        self.under_way = 0
+        """Searches that arrived whole and are not answered yet."""
 
-    def refusal(self, data: bytes) -> bytes | None:
-        """The bytes of the answer to one whole request; None where it is to be read as all others are."""
-        if not self._pool.is_full:
-            return None
+    def refusal(self, route: str) -> bytes | None:
+        """The bytes of the answer to a search on a route; None where there is a place for it."""
         began = perf_counter()
-        route = _searched(data)
-        if route is None:
+        # Those on their way to the pool count, too: a hundred may have come at once.
+        if not self._pool.has_no_place_beside(max(self.under_way, self._pool.taken)):
             return None
         self._metrics.answered("POST", route, 503, perf_counter() - began)
         return self._answer
 
 
-def _searched(data: bytes) -> str | None:
+def searched(data: bytes) -> str | None:
     """The route of a search, where data is one request and all of it."""
     route = _LINES.get(data.partition(b"\r\n")[0])
     if route is None:

@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 
 from spdq.serving.pool import Pool
 from spdq.serving.protocol import timed
-from spdq.serving.shedding import Shedding
+from spdq.serving.shedding import Shedding, searched
 
 BODY = b'{"text": "red"}'
 
@@ -57,9 +57,10 @@ def parsed(raw):
 
 @pytest.mark.parametrize("path", ["/v1/search", "/v1/search/batch"])
 def test_a_search_is_refused_while_all_places_are_taken(path):
-    assert shedding(2).refusal(request(path)) is None
+    assert searched(request(path)) == path
+    assert shedding(2).refusal(path) is None
     full = shedding(3)
-    status, headers, problem = parsed(full.refusal(request(path)))
+    status, headers, problem = parsed(full.refusal(path))
     assert (status, problem["status"]) == (503, 503)
     assert problem["detail"] == "3 requests are under way or waiting, which is the most"
     assert headers[b"content-type"] == b"application/problem+json"
@@ -75,27 +76,33 @@ def test_a_search_is_refused_while_all_places_are_taken(path):
     request(extra="Transfer-Encoding: chunked\r\n"),
 ])  # fmt: skip
 def test_all_else_is_read_as_ever(data):
-    full = shedding(3)
-    assert full.refusal(data) is None
-    assert full._metrics.told == []
+    assert searched(data) is None
+
+
+def test_searches_on_their_way_to_a_place_count():
+    some = shedding(0)
+    some.under_way = 2
+    assert some.refusal("/v1/search") is None
+    some.under_way = 3
+    assert parsed(some.refusal("/v1/search"))[0] == 503
+    some.under_way = 0
+    assert some.refusal("/v1/search") is None
 
 
 def on_a_connection(tried, **given):
-    """Run ``tried(reader, writer, state)`` on a connection to an app that answers "ok"; refused while state.full."""
-    state = SimpleNamespace(full=False)
+    """Run ``tried(reader, writer, state)`` on a connection to an app that answers "ok"."""
+    state = SimpleNamespace(shedding=shedding(0), seen=[])
 
     async def app(scope, receive, send):
         while (await receive()).get("more_body"):
             pass
+        state.seen.append(state.shedding.under_way)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    def refusal(data):
-        return shedding(3).refusal(data) if state.full else None
-
     async def inside():
         given_all = {"header_seconds": 5, "body_seconds": 5, "send_seconds": 5, "most": 9} | given
-        protocol = timed(**given_all, refusal=refusal)
+        protocol = timed(**given_all, shedding=state.shedding)
         config = uvicorn.Config(app, http=protocol, timeout_keep_alive=1, log_config=None)
         config.load()
         server_state = ServerState()
@@ -122,9 +129,11 @@ async def status(reader):
 def test_a_connection_goes_on_after_refusals():
     async def tried(reader, writer, state):
         for full in (True, True, False, False, True, False):
-            state.full = full
+            state.shedding._pool.taken = 3 if full else 0
             writer.write(request())
             assert await status(reader) == (503 if full else 200)
+        assert state.seen == [1, 1, 1]
+        assert state.shedding.under_way == 0
 
     on_a_connection(tried)
 
@@ -133,7 +142,7 @@ def test_after_a_refusal_a_connection_is_idle():
     """Neither is the time for a head running, nor is it kept for ever."""
 
     async def tried(reader, writer, state):
-        state.full = True
+        state.shedding._pool.taken = 3
         writer.write(request())
         assert await status(reader) == 503
         await asyncio.sleep(0.5)
@@ -146,11 +155,12 @@ def test_after_a_refusal_a_connection_is_idle():
 
 def test_a_request_in_pieces_is_read():
     async def tried(reader, writer, state):
-        state.full = True
+        state.shedding._pool.taken = 3
         writer.write(request()[:30])
         await writer.drain()
         await asyncio.sleep(0.05)
         writer.write(request()[30:])
         assert await status(reader) == 200
+        assert state.seen == [0]
 
     on_a_connection(tried)
