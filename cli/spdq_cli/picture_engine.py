@@ -45,6 +45,7 @@ def make_engine(
     pictures: Path,
     out: Path,
     extractor: ImageExtractor,
+    with_text_features: Callable[[Dataset], Dataset],
     system: str | None,
     bits: int,
     seed: int,
@@ -63,7 +64,7 @@ def make_engine(
     _check_ours(out)
     # Files that have been seen are only read, so the data set always is that of the pictures as they are now.
     dataset, found = load_folder(pictures, extractor, bar("Image features"), "seen", seed, skip_bad)
-    _save(dataset, out / DATA)
+    _save(with_text_features(dataset), out / DATA)
     dataset = Dataset.load(out / DATA)
     plan = Plan(_sha256(out / DATA), system or _system_for(dataset), bits, seed)
     if _read_plan(out) != vars(plan):

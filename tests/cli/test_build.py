@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sys
 import time
 
+import made_plugins
 import pytest
 
 from spdq.data import Dataset
@@ -80,6 +82,18 @@ def test_texts_and_labels_make_units(made, spdq, photos, tmp_path):
     done = spdq("search", tmp_path / "out" / "index", "--text", "red circle", "-k", 4, "--json")
     assert {hit["id"].rpartition("-")[0] for hit in json.loads(done.out)["hits"]} == {"red-circle"}
     assert made("--model", "pictures")["system"] == "pictures"
+
+
+def test_texts_are_read_by_a_named_extractor(made, spdq, photos, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(made_plugins.install_lengths(tmp_path / "site"))
+    lines = [{"file_name": path.name, "text": path.stem} for path in sorted(photos.glob("*.png"))]
+    (photos / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert made("--text-extractor", "letters:36")["kept"] == []
+    assert Dataset.load(tmp_path / "out" / "data.h5").describe()["text_extractor"] == "letters:36"
+    assert made("--text-extractor", "letters:36")["kept"] == ["model", "index"]
+    done = spdq("search", tmp_path / "out" / "index", "--text", "zyzzyva", "-k", 1)
+    assert (done.code, done.err) == (0, "")
+    sys.modules.pop("my_lengths", None)
 
 
 def test_an_interrupted_training_goes_on(process, made, photos, tmp_path):

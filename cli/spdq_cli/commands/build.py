@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import click
 
 from spdq_cli.commands.import_own import MAKER, download_option, feature_maker
+from spdq_cli.commands.import_texts import text_extractor_option, text_feature_maker, with_text_features
 from spdq_cli.output import json_option, print_facts
 from spdq_cli.progress import Progress, progress_bar, quiet_option
 
@@ -19,6 +21,7 @@ PATH = click.Path(path_type=Path)
 @click.argument("pictures", type=PATH)
 @click.argument("out", metavar="OUT", type=PATH)
 @click.option("--extractor", metavar="SPEC", default="lite0:224", help=MAKER)
+@text_extractor_option
 @download_option
 @click.option(
     "--model",
@@ -36,6 +39,7 @@ def build(
     pictures: Path,
     out: Path,
     extractor: str,
+    text_extractor: str,
     allow_download: bool,
     system: str | None,
     bits: str,
@@ -55,6 +59,7 @@ def build(
     from spdq_cli.picture_engine import make_engine
 
     maker = feature_maker(extractor, allow_download, out / FEATURES)
+    texts = text_feature_maker(text_extractor, allow_download, out / FEATURES)
     with ExitStack() as bars:
 
         def bar(stage: str) -> Progress | None:
@@ -62,7 +67,17 @@ def build(
             return bars.enter_context(progress_bar(stage, quiet))
 
         try:
-            made = make_engine(pictures, out, maker, system, int(bits), seed, skip_bad, bar)
+            made = make_engine(
+                pictures,
+                out,
+                maker,
+                partial(with_text_features, maker=texts, quiet=quiet),
+                system,
+                int(bits),
+                seed,
+                skip_bad,
+                bar,
+            )
         except KeyboardInterrupt as stop:
             stop.args = ("interrupted: the same command goes on from what is done",)
             raise
