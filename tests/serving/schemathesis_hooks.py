@@ -23,7 +23,7 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def filter_case(context, case):
-    """Leave out lists as the JSON beside a file: they go out as a part for each element, so that [] is no part at all."""
+    """Leave out lists as the JSON beside a file: they go out as one part an element, [] as none."""
     is_form = case.media_type == "multipart/form-data" and isinstance(case.body, dict)
     return not (is_form and isinstance(case.body.get("json"), list))
 
