@@ -59,6 +59,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         errors: Sequence[Mapping[str, str]] = (),
     ) -> None:
+        detail = " ".join(detail.splitlines())  # It may quote what was asked.
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -93,7 +94,7 @@ def busy(detail: str, seconds: int = 1) -> Problem:
 def of_error(error: SpdqError) -> Problem:
     """What an error of the library is over HTTP."""
     if isinstance(error, _THEIRS):
-        return Problem(422, " ".join(str(error).splitlines()))
+        return Problem(422, str(error))
     for kind, status, detail in _OURS:
         if isinstance(error, kind):
             _log.error("%s", error)

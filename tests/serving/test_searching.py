@@ -233,6 +233,10 @@ def test_vectors_too_large_for_the_index(client, model):
     assert "finite and at most 1e+06" in client.search(422, vector=[1e7] * dim)
 
 
+def test_what_is_quoted_stays_in_one_line(client):
+    assert client.search(422, **{"text": "red", "a\nb\r\nc": 1}) == "/a b c: Extra inputs are not permitted"
+
+
 def test_every_fault_is_named(client):
     answer = client("POST", "/v1/search", json={"text": 3, "k": "x", "mix": [{"text": 1}]})
     assert {error["pointer"] for error in answer.json()["errors"]} == {"/text", "/mix/0/text", "/k"}
