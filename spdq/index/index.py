@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from spdq.errors import DamagedError, DataError, IncompatibleError, StorageError, UsageError
 from spdq.index import compaction, faiss_file
+from spdq.index.catalogue import State
 from spdq.index.ids import IdArray, Uint8Array, accept_ids, show_id, sort_keys
 from spdq.index.inputs import accept_codes, codebooks_of, new_settings
 from spdq.index.searching import Searching
@@ -26,7 +27,6 @@ from spdq.quantizers.codebooks import Codebooks
 
 Attributes = Mapping[str, Sequence[Any]]
 
-_ATTEMPTS = 5
 _KIND = ("codebook_fingerprint", "metric", "ids", "attributes")
 """Settings that an index keeps for good, and that indexes to be merged share."""
 
@@ -129,7 +129,7 @@ class Index(Searching):
     def _newest(self, verify: bool, known: Snapshot | None) -> tuple[Codebooks, Snapshot]:
         """The codebooks and the newest generation; segments that are known already are not read again."""
         opened = {segment.row: segment for segment in known.segments} if known else {}
-        attempts = 0
+        tried: State | None = None
         while True:
             with self._store.catalogue() as catalogue:
                 state = catalogue.read()
@@ -140,10 +140,10 @@ class Index(Searching):
                 ]
                 return codebooks, Snapshot(state, segments)
             except MissingFileError:
-                # A writer may have replaced the file since the catalogue was read.
-                attempts += 1
-                if attempts == _ATTEMPTS:
+                # A writer may have replaced the file since the catalogue was read; then it names others now.
+                if state == tried:
                     raise
+                tried = state
 
     def add(
         self, vectors: npt.ArrayLike, ids: npt.ArrayLike | None = None, attributes: Attributes | None = None

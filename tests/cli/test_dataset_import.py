@@ -19,7 +19,7 @@ from spdq.data import Dataset
 from spdq_cli.commands.dataset_import import import_
 
 FORMATS = (
-    "clicks", "embeddings", "emoji", "folder", "karpathy", "matlab", "mirflickr", "nuswide", "pascal", "table",
+    "beir", "clicks", "embeddings", "emoji", "folder", "karpathy", "matlab", "mirflickr", "nuswide", "pascal", "table",
     "webdataset", "wikipedia",
 )  # fmt: skip
 

@@ -113,4 +113,6 @@ def test_dropout_only_while_training(rates):
     for part, width in ((made.image, 6), (made.text, 7)):
         same = torch.ones(50, width)
         assert len(part.train()(same).logits.unique(dim=0)) > 1
-        assert len(part.eval()(same).logits.unique(dim=0)) == 1
+        logits = part.eval()(same).logits
+        # Equal but for rounding: what multiplies rows may take the last ones another way.
+        torch.testing.assert_close(logits, logits[:1].expand_as(logits))
