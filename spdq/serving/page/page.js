@@ -1,5 +1,6 @@
 const STEP = 60, MOST = 1000;           // hits shown at first and with each "Show more"; the most the server gives
 const PAUSE = 40;                       // milliseconds without a key before asking
+const QUIET = 80;                       // and after an answer, before its pictures are asked for
 const MAX_FILE = 8e6, MAX_PIXELS = 16e6, MAX_SIDE = 8192;
 const PLAIN = ["image/jpeg", "image/png", "image/webp"];
 
@@ -23,7 +24,8 @@ function make(tag, given = {}, ...inside) {
 
 const query = { words: "", weight: 1, parts: [], k: STEP };
 const chosen = {};                      // attribute -> Set of values, [least, most], or a text it contains
-let about = null, hits = [], turn = 0, underWay = null, waiting = 0;
+let about = null, hits = [], turn = 0, underWay = null, waiting = 0, filling = 0;
+let unfilled = [];                      // pictures of cards, yet to be asked for
 
 const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
 
@@ -117,6 +119,7 @@ async function ask() {
     say(found.note ? found.note : hits.length ? `${number(hits.length)} of ${number(about.items)} items, ${order}.${unknown}` : `Nothing fits.${unknown}`);
   } catch (error) {
     if (mine !== turn || error.name === "AbortError") return;
+    fillSoon();
     if (error.status === 503) {
       say("The server is busy; asking again.");
       waiting = setTimeout(ask, 1000 * (error.seconds || 1));
@@ -124,7 +127,11 @@ async function ask() {
   }
 }
 
-function soon() { clearTimeout(waiting); waiting = setTimeout(ask, PAUSE); }
+function soon() {
+  clearTimeout(filling);
+  clearTimeout(waiting);
+  waiting = setTimeout(ask, PAUSE);
+}
 function anew() { query.k = STEP; soon(); }
 
 function say(text, isFault = false) {
@@ -153,10 +160,23 @@ async function fill(image, path, size, instead = "") {
   image.src = URL.createObjectURL(content);
 }
 
-function pictured(hit, size, alt) {
+// While words are typed, pictures of each answer would keep the next one waiting: browsers ask six things at a time.
+function fillSoon() {
+  clearTimeout(filling);
+  filling = setTimeout(() => { for (const [image, hit] of unfilled.splice(0)) fill(image, thumbnail(hit), 256, name(hit)); }, QUIET);
+}
+
+function pictured(hit) {
   if (!hit.image) return make("span", { className: "blank" }, name(hit));
-  const image = make("img", { alt, loading: "lazy" });
-  fill(image, thumbnail(hit), size, name(hit));
+  const image = make("img", { alt: "", loading: "lazy" });
+  unfilled.push([image, hit]);
+  return image;
+}
+
+function portrait(hit) {
+  if (!hit.image) return make("span", { className: "blank" }, name(hit));
+  const image = make("img", { alt: name(hit) });
+  fill(image, thumbnail(hit), 512, name(hit));
   return image;
 }
 
@@ -165,7 +185,7 @@ function card(hit) {
   const near = hit.distance === undefined ? "" : hit.distance.toFixed(3);
   return make("li", { className: "card" },
     make("button", { type: "button", className: "open", "aria-label": `${name(hit)}: why it was found`, onclick: () => why(hit) },
-      pictured(hit, 256, ""), hit.image ? make("span", { className: "caption", title: name(hit) }, name(hit)) : null),
+      pictured(hit), hit.image ? make("span", { className: "caption", title: name(hit) }, name(hit)) : null),
     make("div", { className: "tools" },
       make("span", { title: about.metric === "ip" ? "inner product: larger is closer" : "squared distance: smaller is closer" }, near),
       make("button", { type: "button", className: "more", "aria-label": `More like ${name(hit)}`, title: "More like this", onclick: like(1) }, "+"),
@@ -175,8 +195,10 @@ function card(hit) {
 function show(found) {
   const same = found.length >= hits.length && hits.every((hit, place) => JSON.stringify(hit) === JSON.stringify(found[place]));
   const focused = [...the("results").querySelectorAll(".open")].indexOf(document.activeElement);
+  if (!same) unfilled = [];
   if (same) the("results").append(...found.slice(hits.length).map(card));
   else the("results").replaceChildren(...found.map(card));
+  fillSoon();
   // Who walks through the results stays at that place in the new ones.
   if (!same && focused >= 0) the("results").querySelectorAll(".open")[Math.min(focused, found.length - 1)]?.focus();
   hits = found;
@@ -206,7 +228,7 @@ async function why(hit) {
   const shares = make("div");
   the("why-body").replaceChildren(
     make("h2", { id: "why-name" }, name(hit)),
-    make("div", { className: "facts" }, pictured(hit, 512, name(hit)),
+    make("div", { className: "facts" }, portrait(hit),
       make("dl", {}, ...facts.flatMap(([key, value]) => [make("dt", {}, key), make("dd", {}, value)]))),
     shares);
   if (!the("why").open) the("why").showModal();
