@@ -224,6 +224,8 @@ def test_keys_alone_are_enough(opened, url):
         page.keyboard.press("Enter")
         expect(page.locator("#why")).to_be_visible()
         page.keyboard.press("Escape")
+        expect(page.locator("#why")).to_be_hidden()
+        expect(page.locator(".card .open:focus")).to_have_count(1)
         page.keyboard.press("+")
         expect(page.locator("#parts li")).to_have_count(2)
         page.keyboard.press("/")

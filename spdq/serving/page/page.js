@@ -232,6 +232,11 @@ async function why(hit) {
       make("dl", {}, ...facts.flatMap(([key, value]) => [make("dt", {}, key), make("dd", {}, value)]))),
     shares);
   if (!the("why").open) the("why").showModal();
+  // The card that was open may have been drawn anew meanwhile.
+  the("why").onclose = () => {
+    const place = Math.max(hits.findIndex((one) => one.id === hit.id), 0);
+    the("results").querySelectorAll(".open")[place]?.focus();
+  };
   if (!hit.rank) return;
   try {
     const found = (await search(body({ k: hit.rank, explain: true, attributes: false }))).hits.find((one) => one.id === hit.id);
