@@ -68,3 +68,9 @@ class StorageError(SpdqError, OSError):
     """The storage refused: no space, read-only, an I/O error. Nothing was changed."""
 
     exit_code = 8
+
+
+class UnavailableError(SpdqError):
+    """Another process or machine that is needed does not answer: a lost worker, a cluster that is not there."""
+
+    exit_code = 9

@@ -29,6 +29,17 @@ ROOMS = {
     "hits": {"features", "data"},
     "engine": {"hits", "models", "index", "data", "evaluation"},
     "serving": {"engine", "index", "models", "features", "data"},
+    "distributed": {
+        "engine",
+        "index",
+        "models",
+        "training",
+        "serving",
+        "features",
+        "quantizers",
+        "data",
+        "spdq_kernels",
+    },
     "spdq": {"data", "engine", "index", "models", "quantizers"},
 }
 PACKAGES = {

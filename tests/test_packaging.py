@@ -34,6 +34,7 @@ FAISS = requirements("options.extras_require", "faiss")
 CUDA = requirements("options.extras_require", "cuda")
 PARQUET = requirements("options.extras_require", "parquet")
 SERVE = requirements("options.extras_require", "serve")
+RAY = requirements("options.extras_require", "ray")
 TIMM = requirements("options.extras_require", "timm")
 OPEN_CLIP = requirements("options.extras_require", "open-clip")
 SENTENCES = requirements("options.extras_require", "sentence-transformers")
@@ -69,7 +70,7 @@ def imported() -> set[str]:
 def test_what_is_imported_is_required_and_the_reverse():
     assert (
         imported() - DRIVEN
-        == {*CORE, *DEMO, *PARQUET, *SERVE, *TIMM, *OPEN_CLIP, *SENTENCES}
+        == {*CORE, *DEMO, *PARQUET, *SERVE, *RAY, *TIMM, *OPEN_CLIP, *SENTENCES}
         - READ_AS_FILES
         - ASKED_FOR_BY_OTHERS
     )
@@ -100,4 +101,16 @@ def test_torch_is_pinned_to_the_version_the_pages_name():
 
 
 def test_dev_contains_what_tests_run():
-    assert {*DEMO, *FAISS, *CUDA, *PARQUET, *SERVE, *TIMM, *OPEN_CLIP, *SENTENCES, *DOCS, *DRIVEN} <= set(DEV)
+    assert {
+        *DEMO,
+        *FAISS,
+        *CUDA,
+        *PARQUET,
+        *SERVE,
+        *RAY,
+        *TIMM,
+        *OPEN_CLIP,
+        *SENTENCES,
+        *DOCS,
+        *DRIVEN,
+    } <= set(DEV)
