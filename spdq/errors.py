@@ -45,6 +45,10 @@ class UnknownWordsError(DataError):
         super().__init__(message)
         self.words = words
 
+    def __reduce__(self) -> tuple[type[UnknownWordsError], tuple[str, list[str]]]:
+        # It is pickled on its way from another process, which calls with what was given to the base alone.
+        return type(self), (str(self), self.words)
+
 
 class DamagedError(SpdqError):
     """A file that was once good is damaged: truncated, or its checksum does not match."""

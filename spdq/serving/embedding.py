@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from itertools import islice
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spdq.engine import embed_query
-from spdq.errors import DataError, UsageError
+from spdq.errors import DataError, SpdqError, UnknownWordsError, UsageError
 from spdq.index.index import Index
+from spdq.serving.embedder import Embedded, Embedder, Floats, RawQuery
 from spdq.serving.schemas import Asked, NewItem, Search
-
-if TYPE_CHECKING:
-    from spdq.models.model import Model
-
-Floats = NDArray[np.float32]
 
 
 @dataclass
@@ -30,8 +26,27 @@ class Query:
     unknown: list[str] = field(default_factory=list)
 
 
-def embed_search(model: Model | None, index: Index, search: Search, upload: bytes | None) -> Query:
-    """A search as vectors. Raises UsageError and DataError for what cannot be embedded, or is not in the index."""
+_Wanted = Floats | list[RawQuery]
+"""A vector that is there already, or what it is the mean of once that is embedded."""
+
+
+def embed_searches(
+    embedder: Embedder | None, index: Index, searches: Sequence[Search], upload: bytes | None
+) -> list[Query | UnknownWordsError]:
+    """Searches as vectors, all embedded by one call; in place of one without a known word the error that says so.
+
+    Raises UsageError and DataError for what cannot be embedded, or is not in the index.
+    """
+    wanted = [
+        [_wanted(embedder, index, part, upload, search.instance_weight) for part in _checked(search, upload)]
+        for search in searches
+    ]
+    raw = [query for parts in wanted for part in parts if isinstance(part, list) for query in part]
+    embedded = iter(_known(embedder).embed(raw) if raw else ())
+    return [_query(search, parts, embedded) for search, parts in zip(searches, wanted, strict=True)]
+
+
+def _checked(search: Search, upload: bytes | None) -> Sequence[Asked]:
     if search.instance_weight is not None and any(
         part.vector is not None and part.modality is None for part in search.parts
     ):
@@ -39,72 +54,74 @@ def embed_search(model: Model | None, index: Index, search: Search, upload: byte
             "instance_weight needs to know of a vector what it was embedded from: give its modality"
         )
     _check_upload([part.upload for part in search.parts], upload)
-    unknown: list[str] = []
-    vectors = [_part(model, index, part, upload, search.instance_weight, unknown) for part in search.parts]
-    weights = None if search.mix is None else np.array([part.weight for part in search.mix], np.float32)
-    return Query(np.concatenate(vectors), weights, list(dict.fromkeys(unknown)))
+    return search.parts
 
 
-def _part(
-    model: Model | None,
+def _wanted(
+    embedder: Embedder | None,
     index: Index,
     part: Asked,
     upload: bytes | None,
     instance_weight: float | None,
-    unknown: list[str],
-) -> Floats:
+) -> _Wanted:
     if part.item is not None:
-        return _like(model, index, part.item, instance_weight)
+        vectors = index.reconstruct(np.array([part.item], object))
+        if embedder is None and instance_weight is None:
+            return vectors
+        # What an item's code stands for, as a query: as much a picture as a text.
+        return [RawQuery(modality, vectors, instance_weight) for modality in ("image", "text")]
     if part.vector is not None:
         vectors = _row(part.vector, index.dim)
-        if part.modality is None:
-            return vectors
-        return _model(model).weigh_query(vectors, part.modality, instance_weight)
-    if part.text is None:
-        return embed_query(_model(model), "image", _picture(part, upload), instance_weight)[0]
-    vectors, words = embed_query(_model(model), "text", part.text, instance_weight)
-    unknown += words
-    return vectors
+        return vectors if part.modality is None else [RawQuery(part.modality, vectors, instance_weight)]
+    if part.text is not None:
+        return [RawQuery("text", part.text, instance_weight)]
+    return [RawQuery("image", _picture(part, upload), instance_weight)]
 
 
-def _like(model: Model | None, index: Index, item: int | str, instance_weight: float | None) -> Floats:
-    """What an item's code stands for, as a query: as much a picture as a text."""
-    vectors = index.reconstruct(np.array([item], object))
-    if model is None and instance_weight is None:
-        return vectors
-    both = [_model(model).weigh_query(vectors, modality, instance_weight) for modality in ("image", "text")]
-    return np.asarray((both[0] + both[1]) / 2, np.float32)
+def _query(
+    search: Search, parts: list[_Wanted], embedded: Iterator[Embedded | SpdqError]
+) -> Query | UnknownWordsError:
+    unknown: list[str] = []
+    vectors = []
+    # All of them are taken, also after one that failed: those that follow are of the next search.
+    found = [list(islice(embedded, len(part))) if isinstance(part, list) else part for part in parts]
+    for part in found:
+        if not isinstance(part, list):
+            vectors.append(part)
+            continue
+        for one in part:
+            if isinstance(one, UnknownWordsError):
+                return one
+            if isinstance(one, SpdqError):
+                raise one
+            unknown += one.unknown
+        vectors.append(np.mean([one.vector for one in part if isinstance(one, Embedded)], axis=0))
+    weights = None if search.mix is None else np.array([part.weight for part in search.mix], np.float32)
+    return Query(np.concatenate(vectors), weights, list(dict.fromkeys(unknown)))
 
 
-def embed_items(model: Model | None, dim: int, items: list[NewItem], upload: bytes | None) -> Floats:
-    """Vectors (n, dim) of new items. Raises as ``embed_search``."""
+def embed_items(embedder: Embedder | None, dim: int, items: list[NewItem], upload: bytes | None) -> Floats:
+    """Vectors (n, dim) of new items. Raises as ``embed_searches``."""
     _check_upload([item.upload for item in items], upload)
-    return np.concatenate([_item(model, dim, item, upload) for item in items])
+    return np.concatenate([_item(embedder, dim, item, upload) for item in items])
 
 
-def _item(model: Model | None, dim: int, item: NewItem, upload: bytes | None) -> Floats:
+def _item(embedder: Embedder | None, dim: int, item: NewItem, upload: bytes | None) -> Floats:
     if item.vector is not None:
         return _row(item.vector, dim)
-    model = _model(model)
     has_image = item.image is not None or item.upload is not None
-    if item.text is None:
-        return model.embed_image(model.image_features([_picture(item, upload)]))
-    model.check_query(item.text)
-    text = model.text_features([item.text])
-    if not has_image:
-        return model.embed_text(text)
-    return model.embed_unit(model.image_features([_picture(item, upload)]), text)
+    return _known(embedder).embed_item(item.text, _picture(item, upload) if has_image else None)
 
 
-def _picture(asked: Asked | NewItem, upload: bytes | None) -> Any:
+def _picture(asked: Asked | NewItem, upload: bytes | None) -> bytes:
     # The field is a base64 text that its check has decoded.
-    return cast("Any", upload if asked.upload else asked.image)
+    return cast("Any", upload if asked.upload else asked.image)  # type: ignore[no-any-return]
 
 
-def _model(model: Model | None) -> Model:
-    if model is None:
+def _known(embedder: Embedder | None) -> Embedder:
+    if embedder is None:
         raise UsageError("this server has no model: search by vectors without a modality")
-    return model
+    return embedder
 
 
 def _row(vector: list[float], dim: int) -> Floats:

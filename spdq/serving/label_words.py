@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from spdq.engine import embed_query
-from spdq.errors import SpdqError
-
-if TYPE_CHECKING:
-    from spdq.models.model import Model
+from spdq.serving.embedder import Embedded, Embedder, RawQuery
 
 MAX_WORDS = 1000
 NEAREST = 5
@@ -23,16 +19,14 @@ class LabelWords:
     Labels that the model cannot read as a text are left out; without texts none is left.
     """
 
-    def __init__(self, model: Model, labels: Sequence[str], metric: str) -> None:
-        words, vectors = [], []
-        for word in dict.fromkeys(map(spoken, labels)):
-            try:
-                vectors.append(embed_query(model, "text", word, None)[0])
-            except SpdqError:
-                continue
-            words.append(word)
-        self._words = words
-        self._vectors = np.concatenate(vectors) if vectors else None
+    def __init__(self, embedder: Embedder, labels: Sequence[str], metric: str) -> None:
+        words = list(dict.fromkeys(map(spoken, labels)))
+        embedded = embedder.embed([RawQuery("text", word) for word in words])
+        known = [
+            (word, one.vector) for word, one in zip(words, embedded, strict=True) if isinstance(one, Embedded)
+        ]
+        self._words = [word for word, _ in known]
+        self._vectors = np.concatenate([vector for _, vector in known]) if known else None
         self._metric = metric
 
     def nearest(self, items: np.ndarray[Any, np.dtype[np.float32]]) -> list[list[str]]:

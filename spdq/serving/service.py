@@ -7,24 +7,22 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import numpy as np
-from PIL import Image
 
 from spdq import __version__
 from spdq.errors import DataError, SpdqError, UnknownWordsError
 from spdq.index.filters import Filter
 from spdq.index.index import Index
-from spdq.serving.embedding import Query, embed_items, embed_search
+from spdq.models.model import Model
+from spdq.serving.embedder import Embedder, ModelEmbedder
+from spdq.serving.embedding import Query, embed_items, embed_searches
 from spdq.serving.label_words import MAX_WORDS, LabelWords
 from spdq.serving.problems import Problem, busy
 from spdq.serving.schemas import NewItem, Search
 from spdq.serving.thumbnails import Thumbnail, Thumbnails
-
-if TYPE_CHECKING:
-    from spdq.models.model import Model
 
 T = TypeVar("T")
 
@@ -43,7 +41,7 @@ class Service:
     index
         Opened; for writing where ``add`` and ``remove`` are to work.
     model
-        The one the index was built with; None answers searches by vectors alone.
+        The one the index was built with, or what embeds with it elsewhere; None answers searches by vectors alone.
     thumbnails
         Pictures of the items, where there are some.
     captions
@@ -60,18 +58,19 @@ class Service:
     def __init__(
         self,
         index: Index,
-        model: Model | None = None,
+        model: Model | Embedder | None = None,
         thumbnails: Thumbnails | None = None,
         captions: Mapping[int | str, str] | None = None,
     ) -> None:
-        if model is not None:
-            index.check_model(model.fingerprint)
+        embedder = ModelEmbedder(model) if isinstance(model, Model) else model
+        if embedder is not None:
+            index.check_model(embedder.fingerprint)
         if thumbnails is not None and thumbnails.id_kind != index.id_kind:
             raise DataError(
                 f"the pictures are of items with {thumbnails.id_kind} ids, the index has {index.id_kind} ids"
             )
         self.index = index
-        self.model = model
+        self.embedder = embedder
         self.thumbnails = thumbnails
         self.captions = captions or {}
         self.draining = False
@@ -90,18 +89,9 @@ class Service:
             return
         self._warm = True
         self.index.search(np.zeros((1, self.index.dim), np.float32), k=1, threads=1)
-        if self.model is not None:
-            try:
-                self.model.embed_text(self.model.text_features(["a"]))
-                self._searches.append("text")
-            except SpdqError as error:
-                _log.info("no searches by texts: %s", error)
-            try:
-                self.model.embed_image(self.model.image_features([Image.new("RGB", (8, 8))]))
-                self._searches.append("image")
-            except SpdqError as error:
-                _log.info("no searches by pictures: %s", error)
-            self._label_words = LabelWords(self.model, self._labels(), self.index.metric)
+        if self.embedder is not None:
+            self._searches += self.embedder.modalities
+            self._label_words = LabelWords(self.embedder, self._labels(), self.index.metric)
         self._searches.append("vector")
 
     def _labels(self) -> list[str]:
@@ -155,15 +145,14 @@ class Service:
         return {"answers": answers, "generation": generation}
 
     def _answers(self, asked: Sequence[Search], upload: bytes | None) -> tuple[list[dict[str, Any]], int]:
-        answers: list[dict[str, Any]] = []
+        answers: list[dict[str, Any]] = [{} for _ in asked]
         queries: dict[int, Query] = {}
-        for place, one in enumerate(asked):
-            try:
-                queries[place] = embed_search(self.model, self.index, one, upload)
-                answers.append({})
-            except UnknownWordsError as error:
+        for place, query in enumerate(embed_searches(self.embedder, self.index, asked, upload)):
+            if isinstance(query, UnknownWordsError):
                 # Words that are being typed come to this all the time: it is an answer, too.
-                answers.append({"hits": [], "unknown_words": error.words, "note": str(error)})
+                answers[place] = {"hits": [], "unknown_words": query.words, "note": str(query)}
+            else:
+                queries[place] = query
         known = list(queries)
         found, generation = self._at_once(
             lambda: self._found([asked[place] for place in known], list(queries.values()))
@@ -273,7 +262,7 @@ class Service:
 
     def add(self, items: Sequence[NewItem], replace: bool, upload: bytes | None) -> dict[str, Any]:
         """Add items, or none of them. Raises Problem 409 for one that is there already, unless it may be replaced."""
-        vectors = embed_items(self.model, self.index.dim, list(items), upload)
+        vectors = embed_items(self.embedder, self.index.dim, list(items), upload)
         ids = [item.id for item in items]
         names = dict.fromkeys(name for item in items for name in item.attributes)
         columns = {name: [item.attributes.get(name) for item in items] for name in names}

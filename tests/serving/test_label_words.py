@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from made_models import COLOURS, NAMES
 
+from spdq.serving.embedder import ModelEmbedder
 from spdq.serving.label_words import NEAREST, LabelWords, spoken
 
 
@@ -16,7 +17,7 @@ def test_labels_are_spoken(label, words):
 
 @pytest.mark.parametrize("metric", ["ip", "l2"])
 def test_the_words_are_those_nearest_by_the_metric(model, metric):
-    words = LabelWords(model, [*NAMES, *COLOURS, "q:unheard-of"], metric)
+    words = LabelWords(ModelEmbedder(model), [*NAMES, *COLOURS, "q:unheard-of"], metric)
     known = [spoken(name) for name in NAMES if spoken(name) != "lucky"]
     vectors = model.weigh_query(model.embed_text(model.text_features(known)), "text")
     items = model.embed_text(model.text_features(["small red", "large blue"]))
@@ -27,5 +28,5 @@ def test_the_words_are_those_nearest_by_the_metric(model, metric):
 
 
 def test_without_words_there_are_none(model):
-    words = LabelWords(model, ["", "q:unheard-of"], "ip")
+    words = LabelWords(ModelEmbedder(model), ["", "q:unheard-of"], "ip")
     assert words.nearest(np.zeros((2, 3), np.float32)) == [[], []]
