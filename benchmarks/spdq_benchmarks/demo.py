@@ -33,19 +33,14 @@ from spdq.index import Index
 from spdq.models import load_model
 from spdq.models.directory import CONFIG
 from spdq.models.model import Model
+from spdq.models.rows import embed_rows
 from spdq.models.spdq import SPDQModel
 from spdq.training.log import LOG, read_log
 from spdq.training.provenance import training_digest
 from spdq.training.run import train_task
 from spdq.training.spdq import SPDQTask
 from spdq_benchmarks.answers import QUERIES, answer_picture, answer_text, picture_queries
-from spdq_benchmarks.evaluation import (
-    CROSS_MODAL,
-    Judgement,
-    chance_level,
-    embed_rows,
-    judge,
-)
+from spdq_benchmarks.evaluation import CROSS_MODAL, Judgement, chance_level, judge
 from spdq_benchmarks.findings import Findings, Row, Sizes
 from spdq_benchmarks.relevance import DEFAULT_PROTOCOLS
 

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from spdq.data.dataset import Dataset
 from spdq.errors import DataError
 from spdq.models.model import Model
-from spdq_benchmarks.evaluation import sparse_or_dense
+from spdq.models.rows import sparse_or_dense
 from spdq_benchmarks.index_figures import Figure
 
 MUST_MS = 1.0

@@ -8,14 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from spdq.data.dataset import Dataset
-from spdq.data.lines import line_starts, lines_of
 from spdq.data.splits import Split
 from spdq.errors import DataError, IncompatibleError
 from spdq.evaluation import Figure, evaluate_instances
-from spdq.models.model import Features, Model
+from spdq.models.model import Model
+from spdq.models.rows import embed_rows, text_features
 from spdq.models.spdq import SPDQModel
 from spdq.quantizers.codebooks import Codebooks
 from spdq.training.provenance import training_digest
@@ -130,21 +129,6 @@ def chance_level(dataset: Dataset, protocols: Sequence[str], labels: str = "") -
     return relevance(dataset, split, labels)(tied, protocols, None)
 
 
-def embed_rows(model: Model, dataset: Dataset, modality: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Vectors (n, dim) of rows of a data set as "i" images, "t" texts or "u" units.
-
-    Raises
-    ------
-    DataError
-        The data set lacks the modality.
-    """
-    if modality == "i":
-        return model.embed_image(_image_features(dataset)[rows])
-    if modality == "t":
-        return model.embed_text(text_features(model, dataset, rows))
-    return model.embed_unit(*unit_features(model, dataset, rows))
-
-
 def query_vectors(
     model: Model,
     dataset: Dataset,
@@ -173,56 +157,6 @@ def query_vectors(
     return model.weigh_query(vectors, "image" if modality == "i" else "text", instance_weight)
 
 
-def unit_features(model: Model, dataset: Dataset, rows: NDArray[np.int64]) -> tuple[NDArray[Any], Features]:
-    """Image and text features of rows. Raises DataError where the data set lacks either."""
-    return _image_features(dataset)[rows], text_features(model, dataset, rows)
-
-
-def text_features(
-    model: Model, dataset: Dataset, rows: NDArray[np.int64], first_line: bool = False
-) -> Features:
-    """Text features of rows: the data set's own, or the model's of the raw texts (or of their first line).
-
-    A model that was trained on raw texts, as those of click logs, reads raw texts where the data set has both, and so
-    does one with another text extractor than the data set's.
-
-    Raises
-    ------
-    DataError
-        The data set has no text.
-    IncompatibleError
-        It has features of another text extractor and no raw texts.
-    """
-    features, lines = dataset.text_features, dataset.line_features
-    if features is not None and _fits(model, dataset, features.shape[1]):
-        if first_line and lines is not None:
-            return lines[line_starts(dataset.texts or ())[rows]]
-        return sparse_or_dense(features[rows])
-    if dataset.texts is None:
-        raise DataError(f"data set {dataset.name} has no text: neither /text/features nor /text/utf8")
-    texts = [dataset.texts[row] for row in rows]
-    return model.text_features([lines_of(text)[0] for text in texts] if first_line else texts)
-
-
-def _fits(model: Model, dataset: Dataset, width: int) -> bool:
-    """Whether the text features of a data set are those that a model reads, as far as either says."""
-    reads_texts = dataset.texts is not None and model.text_extractor is not None
-    if dataset.text_extractor is None or model.text_extractor is None:
-        return width == model.text_width or not reads_texts
-    fits = dataset.text_extractor == model.text_extractor.name
-    if not fits and not reads_texts:
-        raise IncompatibleError(
-            f"data set {dataset.name}: its text features were made by {dataset.text_extractor}, the model's by "
-            f"{model.text_extractor.name}. Import the data again with --text-extractor {model.text_extractor.name}"
-        )
-    return fits
-
-
-def sparse_or_dense(features: Any) -> Features:
-    """Rows of a data set's features as the model takes them."""
-    return sparse.csr_matrix(features) if sparse.issparse(features) else np.asarray(features, np.float32)
-
-
 def split_name(split: Split) -> str:
     """The kind of a split as it is printed with every figure."""
     if split.kind != "paired":
@@ -240,12 +174,6 @@ def _checked_split(model: Model, dataset: Dataset) -> Split:
             "Evaluate on the split it was trained with"
         )
     return dataset.split
-
-
-def _image_features(dataset: Dataset) -> NDArray[Any]:
-    if dataset.image_features is None:
-        raise DataError(f"data set {dataset.name} has no /image/features")
-    return dataset.image_features
 
 
 def vector_distances(

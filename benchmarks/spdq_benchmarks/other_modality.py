@@ -14,8 +14,9 @@ from spdq.data.dataset import Dataset
 from spdq.errors import DataError
 from spdq.evaluation import evaluate_instances
 from spdq.models.model import Model
+from spdq.models.rows import text_features
 from spdq.quantizers import AdditiveQuantizer, ProductQuantizer
-from spdq_benchmarks.evaluation import distances_to_codes, text_features, vector_distances
+from spdq_benchmarks.evaluation import distances_to_codes, vector_distances
 
 Floats = NDArray[np.float32]
 

@@ -19,8 +19,8 @@ from spdq.data.dataset import Dataset
 from spdq.errors import MissingExtraError, NotFoundError, SpdqError
 from spdq.index import Index
 from spdq.models import load_model
+from spdq.models.rows import embed_rows
 from spdq_benchmarks.demo import DATA, MODEL
-from spdq_benchmarks.evaluation import embed_rows
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")

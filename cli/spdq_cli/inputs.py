@@ -6,13 +6,12 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from spdq.data.items import Items
 from spdq.data.pictures import picture_names
 from spdq.errors import DataError, NotFoundError, UsageError
 
@@ -20,18 +19,6 @@ STDIN = "-"
 DATA_SETS = (".h5", ".hdf5")
 JSON_LINES = (".jsonl", ".ndjson")
 _NEEDS = {"image": ("image",), "text": ("text",), "unit": ("image", "text")}
-
-
-@dataclass(frozen=True, eq=False)
-class Items:
-    """Things to encode: ``ids`` (n,) int64 or str, and n texts, n pictures, or both.
-
-    Of a unit one part may be missing: an empty text, or None for a picture.
-    """
-
-    ids: NDArray[Any]
-    texts: list[str] | None
-    images: list[Path | None] | None
 
 
 def is_data_set(source: str) -> bool:

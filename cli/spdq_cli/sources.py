@@ -19,9 +19,10 @@ from spdq.errors import DataError, IncompatibleError, NotFoundError, UsageError
 from spdq.index import Index
 from spdq.index.attribute_files import AttributeFile
 from spdq.index.building import ArraySource, Batch, Source
+from spdq.models.encoding import CHUNK
 from spdq.models.model import Model
-from spdq_benchmarks.evaluation import embed_rows
-from spdq_cli.encoding import CHUNK, load_dataset
+from spdq.models.rows import embed_rows
+from spdq_cli.encoding import load_dataset
 from spdq_cli.inputs import read_lines
 from spdq_cli.progress import Progress
 

@@ -12,9 +12,10 @@ from made_sets import assert_same
 from spdq import Dataset, Engine, Index, load_model
 from spdq.data.splits import make_split
 from spdq.errors import StorageError, UsageError
+from spdq.models.rows import embed_rows
 from spdq_benchmarks.answers import QUERIES, glyph
 from spdq_benchmarks.demo import emoji_data, run_demo
-from spdq_benchmarks.evaluation import chance_level, embed_rows, judge
+from spdq_benchmarks.evaluation import chance_level, judge
 from spdq_benchmarks.report import _commands
 from spdq_cli.main import cli
 

@@ -11,18 +11,11 @@ from spdq.data import make_split
 from spdq.errors import DataError, IncompatibleError, UsageError
 from spdq.evaluation import evaluate_instances, evaluate_ranking
 from spdq.index import Index
+from spdq.models.rows import embed_rows, text_features
 from spdq.training import codebooks
 from spdq.training.run import train_task
 from spdq.training.spdq import SPDQTask
-from spdq_benchmarks.evaluation import (
-    CROSS_MODAL,
-    DIRECTIONS,
-    chance_level,
-    embed_rows,
-    judge,
-    split_name,
-    text_features,
-)
+from spdq_benchmarks.evaluation import CROSS_MODAL, DIRECTIONS, chance_level, judge, split_name
 
 PROTOCOLS = ("map@5", "map@all", "precision@3")
 

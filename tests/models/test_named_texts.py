@@ -16,6 +16,7 @@ from spdq.data import Dataset
 from spdq.errors import DamagedError, DataError, IncompatibleError, UsageError
 from spdq.features import NamedTexts, text_extractor
 from spdq.models.directory import TEXT_EXTRACTOR, VOCABULARY
+from spdq.models.rows import text_features
 from spdq.models.spdq import SPDQModel
 from spdq.training.gated import RECIPES as GATED
 from spdq.training.gated import GatedTask
@@ -24,7 +25,7 @@ from spdq.training.mixer import MixerTask
 from spdq.training.recipes import RECIPES
 from spdq.training.run import train_task
 from spdq.training.spdq import SPDQTask
-from spdq_benchmarks.evaluation import judge, text_features
+from spdq_benchmarks.evaluation import judge
 
 STEPS = {"min_steps": 60, "max_steps": 60}
 LETTERS = "letters:36"

@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from spdq.data.dataset import Dataset
+from spdq.models.rows import embed_rows, text_features
 from spdq.models.spaces import AlignedSpace
 from spdq.models.spdq import SPDQModel
 from spdq.quantizers import ProductQuantizer
@@ -21,7 +22,7 @@ from spdq.training.recipes import TrainingRecipe, training_recipe
 from spdq.training.rows import TrainingRows
 from spdq.training.run import train_task
 from spdq.training.spdq import SPDQTask
-from spdq_benchmarks.evaluation import code_distances, embed_rows, text_features
+from spdq_benchmarks.evaluation import code_distances
 from spdq_benchmarks.retrieval.contestant import (
     LEARNED_BITS,
     Codes,

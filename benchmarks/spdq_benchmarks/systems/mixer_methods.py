@@ -9,10 +9,11 @@ import numpy as np
 
 from spdq.data.dataset import Dataset
 from spdq.models.mixer import MixerModel
+from spdq.models.rows import embed_rows, text_features, unit_features
 from spdq.training.class_samples import classed_rows
 from spdq.training.mixer import MixerTask
 from spdq.training.run import train_task
-from spdq_benchmarks.evaluation import embed_rows, query_vectors, text_features, unit_features
+from spdq_benchmarks.evaluation import query_vectors
 from spdq_benchmarks.relevance import relevance
 from spdq_benchmarks.systems.vectors import Floats, Vectors, checked_split, fitted_on, model_vectors
 

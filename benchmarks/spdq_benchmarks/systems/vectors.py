@@ -13,10 +13,11 @@ from spdq.data.dataset import Dataset
 from spdq.data.splits import Split
 from spdq.errors import DataError
 from spdq.models.model import Model
+from spdq.models.rows import embed_rows
 from spdq.quantizers.codebooks import Codebooks
 from spdq.training import with_bits
 from spdq.training.vectors import additive_codebooks
-from spdq_benchmarks.evaluation import embed_rows, query_vectors
+from spdq_benchmarks.evaluation import query_vectors
 
 Floats = NDArray[np.float32]
 FitCodebooks = Callable[[int], Codebooks]

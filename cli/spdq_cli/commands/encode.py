@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from spdq_cli.errors import note
 from spdq_cli.output import json_option, print_facts
 from spdq_cli.progress import progress_bar, quiet_option
 
@@ -34,25 +35,27 @@ def encode(model_dir: Path, source: str, out: Path, modality: Any, quiet: bool, 
       FILE          texts, one a line; an id is a line's number
       -             standard input: texts or, where the first line starts with {, JSON lines
     """
-    import numpy as np
-
     from spdq.data.codes import Codes
     from spdq.models import load_model
-    from spdq_cli.encoding import encode_dataset, encode_items, load_dataset
+    from spdq.models.encoding import dataset_items, encode_items
+    from spdq_cli.encoding import load_dataset
     from spdq_cli.inputs import check_output, is_data_set, read_items
 
     check_output(out)
     model = load_model(model_dir)
     with progress_bar("Encoding", quiet) as progress:
         if is_data_set(source):
-            dataset = load_dataset(model, Path(source), modality)
-            ids = dataset.ids
-            codes, missing = encode_dataset(model, dataset, modality, np.arange(len(dataset)), progress)
+            items = dataset_items(model, load_dataset(model, Path(source), modality), modality)
         else:
             items = read_items(source, modality)
-            ids = items.ids
-            codes, missing = encode_items(model, items, progress)
-    made = Codes(ids, codes, model.codebooks.bits, model.fingerprint, model.codebooks.fingerprint, modality)
+        codes, missing = encode_items(model, items, progress)
+    if missing.without_words:
+        note(
+            f"{missing.without_words} of {len(items)} texts have no known word: nothing tells their codes apart"
+        )
+    made = Codes(
+        items.ids, codes, model.codebooks.bits, model.fingerprint, model.codebooks.fingerprint, modality
+    )
     made.save(out)
     facts = {"file": str(out), "items": len(made), "bits": made.bits, "modality": modality}
     if modality == "unit":

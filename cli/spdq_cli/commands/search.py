@@ -131,7 +131,7 @@ def _dataset_answers(
 
     from spdq.errors import DataError
     from spdq.hits import Hit
-    from spdq_benchmarks.evaluation import embed_rows, text_features
+    from spdq.models.rows import embed_rows, text_features
     from spdq_cli.encoding import load_dataset
 
     dataset = load_dataset(engine.model, file, modality)

@@ -12,6 +12,7 @@ from oracles_training import made_dataset
 from scipy.spatial.distance import cdist
 
 from spdq.errors import DataError
+from spdq.models.rows import text_features
 from spdq.quantizers import ProductQuantizer
 from spdq.training import with_bits
 from spdq.training.recipes import training_recipe
@@ -19,7 +20,6 @@ from spdq.training.rows import training_rows
 from spdq.training.run import train_task
 from spdq.training.spdq import SPDQTask
 from spdq_benchmarks.baselines.quantizing import QuantizingBaseline
-from spdq_benchmarks.evaluation import text_features
 from spdq_benchmarks.retrieval import contestant_baseline
 from spdq_benchmarks.retrieval.contestant import LEARNED_BITS
 from spdq_benchmarks.retrieval.contestant_baseline import Inputs, learn_baseline
