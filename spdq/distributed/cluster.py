@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ OLDEST = (2, 59)
 """The first Ray whose local clusters can be asked for a token."""
 TEMPORARY = Path("/tmp")
 """Not the system's choice: Ray puts sockets deep below it, and the path of a socket has at most 107 bytes."""
+KNOCK_SECONDS = 10
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -122,11 +124,12 @@ def _private(ray: ModuleType, n_cpus: int | None) -> Iterator[None]:
 @contextmanager
 def _connected(ray: ModuleType, address: str) -> Iterator[None]:
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except Exception as error:
         ray.shutdown()
         raise UnavailableError(
-            f"no Ray cluster that takes this token answers at {address} ({_one_line(error)}). "
+            f"no Ray cluster that takes this token answers at {address} ({_first_sentence(error)}). "
             "Look at the address, and at RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         ) from error
     try:
@@ -135,9 +138,15 @@ def _connected(ray: ModuleType, address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray would go on trying for many minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+
+
+def _first_sentence(error: Exception) -> str:
+    return re.split(r"\.\s|\n", str(error).strip())[0].rstrip(".") or type(error).__name__
 
 
 def _remove_leftovers() -> None:
