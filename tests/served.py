@@ -18,12 +18,15 @@ serve(given["index"], pictures=given["pictures"], settings=settings, ready=lambd
 
 
 @contextmanager
-def server(index, pictures=None, **settings):
-    """A process with its ``url`` and ``port``; killed at the end if it still runs."""
+def server(index, pictures=None, before=(), **settings):
+    """A process with its ``url`` and ``port``; killed at the end if it still runs.
+
+    Its command begins with ``before``.
+    """
     given = {"index": str(index), "pictures": None if pictures is None else str(pictures)}
     given["settings"] = {"port": 0, "threads": 2} | settings
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", CODE, json.dumps(given)],
+        [*before, sys.executable, "-W", "error", "-c", CODE, json.dumps(given)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
