@@ -83,6 +83,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.shedding = Shedding(searches, metrics)
+    app.state.metrics = metrics
     app.add_middleware(Front, service=service, settings=settings, metrics=metrics)
     problems.install(app)
     describe(app)

@@ -46,15 +46,17 @@ class Front:
                     headers.setdefault(name, value)
             await send(message)
 
-        with self._metrics.under_way.track_inprogress():
-            try:
-                self._check(scope)
-                await self._app(scope, receive, answer)
-            except (Exception, asyncio.CancelledError) as error:
-                # What a client got a part of cannot be taken back.
-                if status:
-                    raise
-                await _problem(error).response()(scope, receive, answer)
+        self._metrics.under_way += 1
+        try:
+            self._check(scope)
+            await self._app(scope, receive, answer)
+        except (Exception, asyncio.CancelledError) as error:
+            # What a client got a part of cannot be taken back.
+            if status:
+                raise
+            await _problem(error).response()(scope, receive, answer)
+        finally:
+            self._metrics.under_way -= 1
         route = getattr(scope.get("route"), "path_format", "other")
         self._metrics.answered(scope["method"], route, status, time.perf_counter() - began)
 

@@ -32,11 +32,8 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
-        self.under_way = Gauge(
-            "spdq_http_requests_under_way",
-            "Requests without their whole answer yet.",
-            registry=self._registry,
-        )
+        self.under_way = 0
+        """Requests without their whole answer yet."""
         taken = Gauge(
             "spdq_pool_taken",
             "Requests worked on or waiting for a thread.",
@@ -50,6 +47,11 @@ class Metrics:
             taken.labels(pool.name).set_function(partial(getattr, pool, "taken"))
             places.labels(pool.name).set(pool.places)
         for name, text, value in (
+            (
+                "spdq_http_requests_under_way",
+                "Requests without their whole answer yet.",
+                lambda: self.under_way,
+            ),
             ("spdq_index_items", "Items in the index.", lambda: len(service.index)),
             ("spdq_index_generation", "Changes the index has seen.", lambda: service.index.generation),
             (

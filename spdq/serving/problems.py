@@ -22,6 +22,7 @@ from spdq.errors import (
     MissingExtraError,
     SpdqError,
     StorageError,
+    UnavailableError,
     UsageError,
 )
 
@@ -45,6 +46,7 @@ _OURS: tuple[tuple[type[SpdqError], int, str], ...] = (
     (IncompatibleError, 409, "the index and the request do not belong together; the server's log says more"),
     (LockedError, 503, "another process is writing to the index"),
     (DamagedError, 503, "a file of the index is damaged; the server's log names it"),
+    (UnavailableError, 503, "a part of the service does not answer; the server's log says more"),
     (StorageError, 507, "the storage refused; nothing was changed"),
 )
 

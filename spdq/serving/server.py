@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import uvicorn
 
-from spdq.data.captions import captions
 from spdq.errors import UsageError
 from spdq.index.index import Index
-from spdq.models import load_model
 from spdq.serving.app import create_app
+from spdq.serving.opening import give_back_large_blocks, served_model, shown
 from spdq.serving.protocol import timed
 from spdq.serving.service import Service
 from spdq.serving.settings import Settings
-from spdq.serving.thumbnails import Thumbnails
-
-if TYPE_CHECKING:
-    from spdq.models.model import Model
 
 BACKLOG = 128
 MAX_HEAD_BYTES = 16384
 KEEP_ALIVE_SECONDS = 5
-LARGE_BYTES = 4 << 20
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of malloc.h."""
 
 
 def serve(
@@ -65,15 +54,13 @@ def serve(
         An address or port that cannot be had.
     """
     settings = settings or Settings()
-    _give_back_large_blocks()
+    give_back_large_blocks()
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # It warns of every malformed form.
     listener = listen(settings.host, settings.port)
     with listener, Index.open(index, writable=settings.allow_writes) as opened:
         directory = model or opened.model_path
-        loaded = None if directory is None else _loaded(directory)
-        service = Service(
-            opened, loaded, *(() if pictures is None else _shown_of(Path(pictures), picture_folder))
-        )
+        loaded = None if directory is None else served_model(directory)
+        service = Service(opened, loaded, *shown(pictures, picture_folder))
         service.warm_up()  # What fails here is an error of the command, not of the web program's start.
         _Server(service, settings, listener, ready).run([listener])
 
@@ -94,29 +81,6 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
-def _give_back_large_blocks() -> None:
-    """Let the C library return what large pictures took: glibc learns from such blocks to keep all up to 32 MiB."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # There is none in musl and on macOS.
-        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-        mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BYTES)
-
-
-def _loaded(directory: str | os.PathLike[str]) -> Model:
-    import torch
-
-    # Requests share the cores already; threads inside each of them would only wait for one another.
-    torch.set_num_threads(1)
-    return load_model(directory)
-
-
-def _shown_of(file: Path, folder: str | os.PathLike[str] | None) -> tuple[Thumbnails, dict[int | str, str]]:
-    from spdq.data.dataset import Dataset
-
-    dataset = Dataset.load(file)
-    return Thumbnails(dataset, folder), captions(dataset)
-
-
 class _Server(uvicorn.Server):
     def __init__(
         self,
@@ -127,7 +91,7 @@ class _Server(uvicorn.Server):
     ) -> None:
         self._service = service
         self._ready = ready
-        self._url = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
+        self._url = url(settings.host, listener.getsockname()[1])
         app = create_app(service, settings)
         config = uvicorn.Config(
             app,
@@ -161,5 +125,6 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def url(host: str, port: int) -> str:
+    """The address of a server as people type it."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
