@@ -31,6 +31,8 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray prints what it has to say of lost workers to this process's stdout, amid the data. Errors say it here.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
 }
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Where it is 0, all servers of Ray listen on 127.0.0.1 alone, as they always do on the systems in its name."""
