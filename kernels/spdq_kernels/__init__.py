@@ -25,7 +25,7 @@ from spdq_kernels.dispatch import (
 from spdq_kernels.layout import pack_codes, unpack_codes
 from spdq_kernels.reference import WordProducts, word_products
 from spdq_kernels.row_filter import RowFilter
-from spdq_kernels.search import hamming_scan, range_scan, scan
+from spdq_kernels.search import hamming_scan, range_scan, sample_bounds, scan
 
 __all__ = [
     "BLOCK_ROWS",
@@ -44,6 +44,7 @@ __all__ = [
     "product_tables",
     "project",
     "range_scan",
+    "sample_bounds",
     "scan",
     "unpack_codes",
     "warmup",

@@ -204,6 +204,17 @@ def radius(value: Any) -> None:
         raise ValueError("radius must not be NaN")
 
 
+def bounds(value: Any, n_queries: int) -> None:
+    """Check the (nq,) float32 bounds of queries, none of them NaN."""
+    if value is None:
+        return
+    array(value, "bounds", np.float32, 1)
+    if len(value) != n_queries:
+        raise ValueError(f"bounds must be {n_queries}, one a query, not {len(value)}")
+    if np.isnan(value).any():
+        raise ValueError("bounds must not be NaN")
+
+
 def metric(value: Any) -> None:
     """Check that the metric is known."""
     if value not in METRICS:

@@ -17,7 +17,7 @@ from spdq_kernels.threads import pieces, run, workers
 
 KERNELS = (
     *("tables", "scan_bytes", "scan_halves", "scan_bits", "range_bytes", "range_halves", "gather"),
-    *("evaluate_rows", "project", "assign", "encode_additive", "find_texts"),
+    *("rank_of", "evaluate_rows", "project", "assign", "encode_additive", "find_texts"),
 )
 """All that is called from outside the kernels."""
 

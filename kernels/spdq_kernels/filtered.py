@@ -121,7 +121,8 @@ def _evaluate_rows(
 
     def part(chosen: slice) -> None:
         some = queries.take(chosen)
-        kernel(*some, flat, blocks.shape[1], one.rows, k, distances[chosen], rows[chosen])
+        of_queries = (some.tables, some.bits, some.kind)
+        kernel(*of_queries, flat, blocks.shape[1], one.rows, k, distances[chosen], rows[chosen])
 
     count = workers(threads, len(queries.tables) * one.count * blocks.shape[1], BYTES_PER_THREAD >> 6)
     run(part, pieces(len(queries.tables), count))

@@ -122,9 +122,14 @@ def scan(
     threads: int | None = None,
     *,
     allowed: Allowed = None,
+    bounds: Floats | None = None,
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the k nearest allowed rows by ``distances``."""
-    return nearest(distances(tables, blocks, n_rows), k, allowed, np.inf)
+    """Return the k nearest allowed rows by ``distances``, those beyond a query's bound replaced by +inf and -1."""
+    found, rows = nearest(distances(tables, blocks, n_rows), k, allowed, np.inf)
+    if bounds is not None:
+        beyond = found > bounds[:, None]
+        found[beyond], rows[beyond] = np.inf, -1
+    return found, rows
 
 
 def hamming_scan(

@@ -33,10 +33,12 @@ class Queries(NamedTuple):
     """(nq, bytes) uint8, (nq, 0) where they are not."""
     kind: int
     """BYTES, HALVES or BITS."""
+    limits: NDArray[np.uint64]
+    """(nq,) uint64: keys of rows that may be returned are below; NO_LIMIT where all may be."""
 
     def take(self, chosen: slice | Rows) -> Queries:
         """The queries of some places."""
-        return Queries(self.tables[chosen], self.bits[chosen], self.kind)
+        return Queries(self.tables[chosen], self.bits[chosen], self.kind, self.limits[chosen])
 
 
 def scan_all(
@@ -101,6 +103,7 @@ class Task(NamedTuple):
                 masks[chosen],
                 self.k,
                 rank,
+                queries.limits[chosen],
                 distances[chosen],
                 rows[chosen],
                 is_short[chosen],

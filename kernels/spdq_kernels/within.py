@@ -19,6 +19,8 @@ RANGE_KEYS = 1 << 14
 
 
 _NO_KEYS: NDArray[np.uint64] = np.empty(0, np.uint64)
+_SHIFT, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
+_NO_LIMIT = np.uint64((0xFF800000 << 32) | 0xFFFFFFFF)
 
 
 def rows_within(
@@ -58,9 +60,23 @@ def radius_key(radius: float) -> np.uint64:
         nearest = np.float32(radius) + np.float32(0)
     if float(nearest) < radius:
         nearest = np.nextafter(nearest, np.float32(np.inf))
-    bits = int(nearest.view(np.uint32))
-    ordered = bits ^ 0xFFFFFFFF if bits >> 31 else bits | 1 << 31
-    return np.uint64(ordered << 32)
+    return _ordered(np.array(nearest))[()] << _SHIFT
+
+
+def keys_up_to(bounds: Floats) -> NDArray[np.uint64]:
+    """Keys (nq,) uint64 above those of all rows up to bounds (nq,) float32; of +inf above all there are."""
+    return _ordered(bounds + np.float32(0)) << _SHIFT | _LOW
+
+
+def no_limits(count: int) -> NDArray[np.uint64]:
+    """Keys (count,) uint64 above those of all rows."""
+    return np.full(count, _NO_LIMIT)
+
+
+def _ordered(distances: Floats) -> NDArray[np.uint64]:
+    """What distances are in the upper half of their keys."""
+    bits = distances.view(np.uint32)
+    return np.where(bits >> 31 == 1, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
 
 
 def _decode(keys: NDArray[np.uint64]) -> Found:

@@ -340,6 +340,7 @@ def test_any_number_of_threads_is_bounded():
 def test_rows_beyond_31_bits(first_row):
     """Only the last few blocks of so many rows exist; the array before them is an address and nothing else."""
     from spdq_kernels.dispatch import compiled
+    from spdq_kernels.within import no_limits
 
     tables, codes = make(20, 2, 1000, 3)
     blocks, first = pack_codes(codes), first_row // 256
@@ -357,6 +358,7 @@ def test_rows_beyond_31_bits(first_row):
         np.zeros(2, np.int64),
         40,
         0,
+        no_limits(2),
         distances,
         rows,
         np.empty(2, np.bool_),

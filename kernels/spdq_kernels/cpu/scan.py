@@ -18,7 +18,7 @@ from spdq_kernels.cpu.block_scan import (
 from spdq_kernels.cpu.blocks import ROWS, SMALL_WIDTH, Query, Rows, address
 from spdq_kernels.cpu.bounds import find_lowest, quantize
 from spdq_kernels.cpu.compiler import inlined, kernel, read, write
-from spdq_kernels.cpu.keys import key_distance, key_row, select, sort
+from spdq_kernels.cpu.keys import NO_LIMIT, key_distance, key_row, select, sort
 from spdq_kernels.cpu.pilot import first_limit
 from spdq_kernels.cpu.simd import count_bits, load_int
 
@@ -89,6 +89,7 @@ def scan_group(  # type: ignore[no-untyped-def]
     masks,
     k,
     rank,
+    limits,
     distances,
     rows,
     is_short,
@@ -128,9 +129,11 @@ def scan_group(  # type: ignore[no-untyped-def]
                 else:
                     find_lowest(query)
                     quantize(np.int64(kind), query, np.float32(np.inf))
-                limit[q] = first_limit(
-                    kind, scan_blocks, of_rows, query, first, last, k, rank, keys[q], counters
-                )
+                limit[q] = limits[q]
+                if limits[q] == NO_LIMIT:
+                    limit[q] = first_limit(
+                        kind, scan_blocks, of_rows, query, first, last, k, rank, keys[q], counters
+                    )
                 most[q] = quantize(np.int64(kind), query, key_distance(limit[q]))
                 if kind != BITS:
                     put_in_order(small, order[q])
@@ -159,7 +162,7 @@ def scan_group(  # type: ignore[no-untyped-def]
                 rest[q] = min(2 * rest[q], 64)
     for q in range(n_queries):
         of_rows = Rows(codes, n_bytes, n_rows, masks[q])
-        is_short[q] = size[q] < k and size[q] < count_rows(of_rows, first, last, k)
+        is_short[q] = limits[q] == NO_LIMIT and size[q] < k and size[q] < count_rows(of_rows, first, last, k)
         counters[REPEATS] += is_short[q]
         write_nearest(keys[q], size[q], k, distances[q], rows[q])
 
@@ -178,6 +181,7 @@ def scan_queries(  # type: ignore[no-untyped-def]
     masks,
     k,
     rank,
+    limits,
     distances,
     rows,
     is_short,
@@ -186,7 +190,8 @@ def scan_queries(  # type: ignore[no-untyped-def]
     """The k nearest rows of blocks first..last-1 for each query, sorted; +inf and -1 where there are fewer.
 
     tables (nq, M, K) float32, for kind BITS (nq, 0, 0) beside bit_queries (nq, bytes) uint8; codes flat blocks; masks
-    (nq,) int64 the addresses of filters' words, 0 for none. is_short (nq,) says where the first limit was too low: the
+    (nq,) int64 the addresses of filters' words, 0 for none; limits (nq,) uint64 keys that all rows to be returned lie
+    below, NO_LIMIT for none. is_short (nq,) says where the first limit was too low: the
     query wants another scan with a higher ``rank``, at first 0. Returns how many such queries there are.
     """
     group = max(1, min(GROUP_QUERIES, GROUP_MEMORY // (16 * k)))
@@ -206,6 +211,7 @@ def scan_queries(  # type: ignore[no-untyped-def]
             masks[start:stop],
             k,
             rank,
+            limits[start:stop],
             distances[start:stop],
             rows[start:stop],
             is_short[start:stop],
@@ -218,7 +224,16 @@ def scan_queries(  # type: ignore[no-untyped-def]
 
 _QUERIES: Any = (
     *(read(float32, 3), read(uint8, 2), read(uint8, 1), int64, int64, int64, int64),
-    *(read(int64, 1), int64, int64, write(float32, 2), write(int64, 2), write(boolean, 1), write(int64, 1)),
+    *(
+        read(int64, 1),
+        int64,
+        int64,
+        read(uint64, 1),
+        write(float32, 2),
+        write(int64, 2),
+        write(boolean, 1),
+        write(int64, 1),
+    ),
 )
 
 
@@ -234,6 +249,7 @@ def scan_bytes(  # type: ignore[no-untyped-def]
     masks,
     k,
     rank,
+    limits,
     distances,
     rows,
     is_short,
@@ -253,6 +269,7 @@ def scan_bytes(  # type: ignore[no-untyped-def]
         masks,
         k,
         rank,
+        limits,
         distances,
         rows,
         is_short,
@@ -272,6 +289,7 @@ def scan_halves(  # type: ignore[no-untyped-def]
     masks,
     k,
     rank,
+    limits,
     distances,
     rows,
     is_short,
@@ -291,6 +309,7 @@ def scan_halves(  # type: ignore[no-untyped-def]
         masks,
         k,
         rank,
+        limits,
         distances,
         rows,
         is_short,
@@ -310,6 +329,7 @@ def scan_bits(  # type: ignore[no-untyped-def]
     masks,
     k,
     rank,
+    limits,
     distances,
     rows,
     is_short,
@@ -329,6 +349,7 @@ def scan_bits(  # type: ignore[no-untyped-def]
         masks,
         k,
         rank,
+        limits,
         distances,
         rows,
         is_short,
