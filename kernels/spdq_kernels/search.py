@@ -35,8 +35,8 @@ def scan(
     (distance, row): the same for any number of threads, and a smaller k gives the beginning of the same list.
 
     k' = min(k, rows that may be returned). ``allowed`` says which may: one filter for all queries or one each; where
-    a query has fewer such rows than another, +inf and -1 fill up. So they do where ``bounds`` (nq,) float32 leave a query
-    fewer: rows farther than its bound are not returned, and cost less.
+    a query has fewer such rows than another, +inf and -1 fill up. So they do where ``bounds`` (nq,) float32 leave a
+    query fewer: rows farther than its bound are not returned, and cost less.
     """
     contract.blocks(blocks, n_rows)
     contract.tables(tables, blocks.shape[1])

@@ -60,7 +60,7 @@ def radius_key(radius: float) -> np.uint64:
         nearest = np.float32(radius) + np.float32(0)
     if float(nearest) < radius:
         nearest = np.nextafter(nearest, np.float32(np.inf))
-    return _ordered(np.array(nearest))[()] << _SHIFT
+    return np.uint64(_ordered(np.array(nearest)) << _SHIFT)
 
 
 def keys_up_to(bounds: Floats) -> NDArray[np.uint64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ import numpy.typing as npt
 from spdq.errors import DamagedError, DataError, IncompatibleError, StorageError, UsageError
 from spdq.index import compaction, faiss_file
 from spdq.index.catalogue import State
+from spdq.index.changing import Attributes, Changing, one_of, repeated_id
 from spdq.index.ids import IdArray, Uint8Array, accept_ids, show_id, sort_keys
-from spdq.index.inputs import accept_codes, codebooks_of, new_settings
-from spdq.index.searching import Searching
+from spdq.index.inputs import codebooks_of, new_settings
 from spdq.index.segments import MissingFileError
 from spdq.index.snapshot import Snapshot
 from spdq.index.statistics import statistics
@@ -25,13 +25,11 @@ from spdq.index.store import DirectoryStore, MemoryStore, Store, create_director
 from spdq.index.writer import Writer
 from spdq.quantizers.codebooks import Codebooks
 
-Attributes = Mapping[str, Sequence[Any]]
-
-_KIND = ("codebook_fingerprint", "metric", "ids", "attributes")
+KIND = ("codebook_fingerprint", "metric", "ids", "attributes")
 """Settings that an index keeps for good, and that indexes to be merged share."""
 
 
-class Index(Searching):
+class Index(Changing):
     """Items' codes under unique ids, and the exact search over them.
 
     ``Index(quantizer)`` lives in memory; ``Index.create(path, quantizer)`` and ``Index.open(path)`` live in a
@@ -145,68 +143,18 @@ class Index(Searching):
                     raise
                 tried = state
 
-    def add(
-        self, vectors: npt.ArrayLike, ids: npt.ArrayLike | None = None, attributes: Attributes | None = None
-    ) -> None:
-        """Encode vectors (n, D) float32 and add them under ``ids`` (n,): all of them or, on any error, none.
-
-        Without ``ids`` an index of int ids continues after the largest it ever had. ``attributes`` has n values for a
-        name; None is "not known". On disk the items are safe against a crash once this returns.
-
-        Raises DataError for bad vectors, ids (a repeated one is named) or attributes, UsageError on a read-only
-        index, StorageError when the storage refuses: the index is then unchanged and must be opened anew to go on
-        (``reopen``).
-        """
-        self._check_writable()
-        codes, measured = self._encoded(vectors)
-        self._change(codes, ids, attributes, measured, None)
-
-    def add_codes(
-        self, codes: npt.ArrayLike, ids: npt.ArrayLike | None = None, attributes: Attributes | None = None
-    ) -> None:
-        """Add codes (n, M), integers below ``n_words``, that these codebooks encoded; else as ``add``."""
-        self._check_writable()
-        self._change(accept_codes(codes, self._codebooks), ids, attributes, (0.0, 0), None)
-
-    def update(
-        self,
-        vectors: npt.ArrayLike,
-        ids: npt.ArrayLike,
-        attributes: Attributes | None = None,
-        missing: str = "raise",
-    ) -> None:
-        """Replace items, attributes among them, in one step; with ``missing="add"`` also add those that are new.
-
-        Else as ``add``. Raises DataError for an id that is not there.
-        """
-        self._check_writable()
-        codes, measured = self._encoded(vectors)
-        self._change(codes, ids, attributes, measured, _one_of(missing, ("raise", "add")))
-
-    def update_codes(
-        self,
-        codes: npt.ArrayLike,
-        ids: npt.ArrayLike,
-        attributes: Attributes | None = None,
-        missing: str = "raise",
-    ) -> None:
-        """``update`` with codes (n, M) in place of vectors."""
-        self._check_writable()
-        accepted = accept_codes(codes, self._codebooks)
-        self._change(accepted, ids, attributes, (0.0, 0), _one_of(missing, ("raise", "add")))
-
     def remove(self, ids: npt.ArrayLike, missing: str = "raise") -> int:
         """Remove items by their ids (n,) in one step and return how many were there.
 
         Raises DataError for an id that is not there or given twice, and changes nothing; with ``missing="ignore"``
         such ids are passed over. StorageError as ``add``.
         """
-        _one_of(missing, ("raise", "ignore"))
+        one_of(missing, ("raise", "ignore"))
         with self._lock:
             self._check_writable()
             ignore = missing == "ignore"
             wanted = accept_ids(ids, None, self._snapshot.state.meta["ids"])
-            if not ignore and (repeated := _repeated(wanted[np.argsort(sort_keys(wanted))])) is not None:
+            if not ignore and (repeated := repeated_id(wanted[np.argsort(sort_keys(wanted))])) is not None:
                 raise DataError(f"duplicate id {show_id(repeated)}")
             find = self._snapshot.find if ignore else self._snapshot.find_all
             places, rows = find(wanted)
@@ -238,7 +186,7 @@ class Index(Searching):
         theirs = other._opened()
         with self._lock:
             self._check_writable()
-            for name in _KIND:
+            for name in KIND:
                 ours = self._snapshot.state.meta[name]
                 if theirs.state.meta[name] != ours:
                     raise IncompatibleError(
@@ -259,7 +207,7 @@ class Index(Searching):
             snapshot = self._opened()
             with self._store.catalogue() as catalogue:
                 state = catalogue.read()
-            if any(state.meta[name] != snapshot.state.meta[name] for name in _KIND):
+            if any(state.meta[name] != snapshot.state.meta[name] for name in KIND):
                 raise IncompatibleError(
                     f"{self._store.path}: another index has taken its place. Open it anew"
                 )
@@ -296,7 +244,7 @@ class Index(Searching):
             _, snapshot = self._newest(True, None)
             for segment in snapshot.segments:
                 segment.verify()
-            if (repeated := _repeated(snapshot.ids())) is not None:
+            if (repeated := repeated_id(snapshot.ids())) is not None:
                 raise DamagedError(f"two items have the id {show_id(repeated)}. Rebuild the index")
             with self._store.catalogue() as catalogue:
                 catalogue.check_pages()
@@ -347,7 +295,7 @@ class Index(Searching):
         with self._lock:
             self._check_writable()
             items = self._writer.accept(self._snapshot.state, codes, ids, attributes, measured)
-            if (repeated := _repeated(items.ids)) is not None:
+            if (repeated := repeated_id(items.ids)) is not None:
                 raise DataError(f"duplicate id {show_id(repeated)}")
             if missing is None:
                 self._refuse_known(items.ids)
@@ -363,22 +311,6 @@ class Index(Searching):
         if known.size:
             raise DataError(f"duplicate id {show_id(ids[known[0]])}")
 
-    def _encoded(self, vectors: npt.ArrayLike) -> tuple[Uint8Array, tuple[float, int]]:
-        """Codes of vectors, and the squared quantization error of some of them: its sum and their number."""
-        return self._codebooks.encode(vectors), self._codebooks.measured_error(vectors)
-
     def _check_writable(self) -> None:
         self._opened()
         self._writer.check()
-
-
-def _repeated(ids: IdArray) -> Any:
-    """The first of ascending ids (n,) that is there twice, None where there is none."""
-    repeated = ids[1:][ids[1:] == ids[:-1]]
-    return repeated[0] if len(repeated) else None
-
-
-def _one_of(value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise UsageError(f"missing must be {' or '.join(choices)}, got {value!r}")
-    return value

@@ -17,6 +17,9 @@ from spdq.index.inputs import accept_filters, accept_mix, accept_queries, accept
 from spdq.index.snapshot import Filters, Floats, Snapshot
 from spdq.quantizers.codebooks import Codebooks
 
+Asked = Filter | str | Sequence[Filter | str | None] | None
+"""A filter as callers give it."""
+
 _QUERIES_AT_ONCE = 256
 
 
@@ -31,7 +34,7 @@ class Searching:
         self,
         queries: npt.ArrayLike,
         k: int = 10,
-        filter: Filter | str | Sequence[Filter | str | None] | None = None,
+        filter: Asked = None,
         threads: int | None = None,
         mix: npt.ArrayLike | None = None,
     ) -> tuple[Floats, IdArray]:
@@ -57,25 +60,13 @@ class Searching:
         DataError
             NaN, inf or a wrong width.
         """
-        snapshot = self._opened()
-        k = at_least_one(k, "k")
-        filters = accept_filters(filter, self._filter_of)
-        found = [
-            snapshot.search(tables, k, some, threads)
-            for tables, some in self._batches(snapshot, queries, mix, filters, threads)
-        ]
-        width = max(part[0].shape[1] for part in found)
-        distances = np.concatenate([_filled(part[0], width, np.inf) for part in found])
-        ids = np.concatenate(
-            [_filled(part[1], width, None if part[1].dtype == object else -1) for part in found]
-        )
-        return self._signed(distances), ids
+        return self._search(self._opened(), queries, k, filter, threads, mix)
 
     def range_search(
         self,
         queries: npt.ArrayLike,
         radius: float,
-        filter: Filter | str | Sequence[Filter | str | None] | None = None,
+        filter: Asked = None,
         threads: int | None = None,
         mix: npt.ArrayLike | None = None,
     ) -> tuple[Int64Array, Floats, IdArray]:
@@ -86,16 +77,7 @@ class Searching:
 
         Raises as ``search``, UsageError for a radius that is no number.
         """
-        snapshot = self._opened()
-        radius = accept_radius(radius)
-        filters = accept_filters(filter, self._filter_of)
-        found = [
-            snapshot.search_within(tables, -radius if self.metric == "ip" else radius, some, threads)
-            for tables, some in self._batches(snapshot, queries, mix, filters, threads)
-        ]
-        counts = np.concatenate([np.zeros(1, np.int64), *(np.diff(part[0]) for part in found)])
-        distances = np.concatenate([part[1] for part in found])
-        return np.cumsum(counts), self._signed(distances), np.concatenate([part[2] for part in found])
+        return self._range_search(self._opened(), queries, radius, filter, threads, mix)
 
     def filter(
         self,
@@ -271,6 +253,47 @@ class Searching:
                 f"index was built with model {self.model_fingerprint[:12]}, this is {fingerprint[:12]}. "
                 "Rebuild or pass the right model"
             )
+
+    def _search(
+        self,
+        snapshot: Snapshot,
+        queries: npt.ArrayLike,
+        k: int,
+        filter: Asked,
+        threads: int | None,
+        mix: npt.ArrayLike | None,
+    ) -> tuple[Floats, IdArray]:
+        k = at_least_one(k, "k")
+        filters = accept_filters(filter, self._filter_of)
+        found = [
+            snapshot.search(tables, k, some, threads)
+            for tables, some in self._batches(snapshot, queries, mix, filters, threads)
+        ]
+        width = max(part.ids.shape[1] for part in found)
+        distances = np.concatenate([_filled(part.distances, width, np.inf) for part in found])
+        ids = np.concatenate(
+            [_filled(part.ids, width, None if part.ids.dtype == object else -1) for part in found]
+        )
+        return self._signed(distances), ids
+
+    def _range_search(
+        self,
+        snapshot: Snapshot,
+        queries: npt.ArrayLike,
+        radius: float,
+        filter: Asked,
+        threads: int | None,
+        mix: npt.ArrayLike | None,
+    ) -> tuple[Int64Array, Floats, IdArray]:
+        radius = accept_radius(radius)
+        filters = accept_filters(filter, self._filter_of)
+        found = [
+            snapshot.search_within(tables, -radius if self.metric == "ip" else radius, some, threads)
+            for tables, some in self._batches(snapshot, queries, mix, filters, threads)
+        ]
+        counts = np.concatenate([np.zeros(1, np.int64), *(np.diff(part[0]) for part in found)])
+        distances = np.concatenate([part[1] for part in found])
+        return np.cumsum(counts), self._signed(distances), np.concatenate([part[2] for part in found])
 
     def _batches(
         self,

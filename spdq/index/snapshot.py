@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from spdq.errors import DataError
 from spdq.index.catalogue import State
 from spdq.index.ids import IdArray, Int64Array, Uint8Array, show_id, sort_keys
 from spdq.index.segments import Segment
-from spdq_kernels import RowFilter, range_scan, scan
+from spdq_kernels import range_scan, scan
 
 if TYPE_CHECKING:
     from spdq.index.filters import Filter
@@ -22,9 +22,23 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Filters = Sequence["Filter | None"]
 """One for all queries, or one each."""
-Found = tuple[Floats, IdArray]
 
 _NO_ROW = -1
+
+
+class Nearest(NamedTuple):
+    """The nearest items of some queries, by kernel distance and id."""
+
+    distances: Floats
+    """(nq, k'), +inf behind the last of a query's items."""
+    ids: IdArray
+    """(nq, k'), -1 or None there."""
+    counts: Int64Array
+    """(nq,): how many items each query has."""
+
+
+Within = tuple[Int64Array, Floats, IdArray]
+"""Limits (nq + 1,), distances and ids (n,) of all items nearer than a radius."""
 
 
 class Snapshot:
@@ -87,49 +101,74 @@ class Snapshot:
             codes[here] = segment.take_codes(rows[here])
         return codes
 
-    def search(self, tables: Floats, k: int, filters: Filters | None, threads: int | None) -> Found:
-        """The k nearest items of each query as kernel distances (nq, k') and ids; +inf and no id fill up."""
-        parts = []
-        counts = np.zeros(len(tables), np.int64)
+    def search(
+        self,
+        tables: Floats,
+        k: int,
+        filters: Filters | None,
+        threads: int | None,
+        bounds: Floats | None = None,
+    ) -> Nearest:
+        """The k nearest items of each query, of those no farther than its bound (nq,) if there are bounds."""
+        parts = [self.nothing(len(tables))]
         for segment in self.segments:
             allowed = _allowed(segment, filters)
-            counts += _counts(segment, allowed, len(tables))
             with _sums_that_fit():
-                distances, rows = scan(tables, segment.blocks, len(segment), k, threads, allowed=allowed)
-            parts.append((distances, rows, self._ids_at(segment, rows)))
-        width = min(k, int(counts.max(initial=0)) if len(tables) else self.n_items)
-        if not parts:
-            return np.empty((len(tables), 0), np.float32), self.no_ids.reshape(len(tables), 0)
-        distances, rows, ids = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
-        if len(parts) > 1:
-            order = np.lexsort((sort_keys(ids), rows == _NO_ROW, distances))[:, :width]
-            distances, ids = np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
-        return distances, ids
+                distances, rows = scan(
+                    tables, segment.blocks, len(segment), k, threads, allowed=allowed, bounds=bounds
+                )
+            counts = np.count_nonzero(rows != _NO_ROW, axis=1)
+            parts.append(Nearest(distances, self._ids_at(segment, rows), counts))
+        return nearest_of(parts, k)
+
+    def nothing(self, n_queries: int) -> Nearest:
+        """No item for so many queries."""
+        no_distances = np.empty((n_queries, 0), np.float32)
+        return Nearest(no_distances, self.no_ids.reshape(n_queries, 0), np.zeros(n_queries, np.int64))
 
     def search_within(
         self, tables: Floats, radius: float, filters: Filters | None, threads: int | None
-    ) -> tuple[Int64Array, Floats, IdArray]:
-        """All items nearer than a kernel distance: limits (nq + 1,), distances and ids, by (distance, id)."""
-        queries, distances, ids = [np.empty(0, np.int64)], [np.empty(0, np.float32)], [self.no_ids]
+    ) -> Within:
+        """All items nearer than a kernel distance, by (distance, id)."""
+        parts = [(np.zeros(len(tables) + 1, np.int64), np.empty(0, np.float32), self.no_ids)]
         for segment in self.segments:
             allowed = _allowed(segment, filters)
             with _sums_that_fit():
                 limits, near, rows = range_scan(
                     tables, segment.blocks, len(segment), radius, threads, allowed=allowed
                 )
-            queries.append(np.repeat(np.arange(len(tables)), np.diff(limits)))
-            distances.append(near)
-            ids.append(segment.take_ids(rows))
-        of_query, near, found = np.concatenate(queries), np.concatenate(distances), np.concatenate(ids)
-        limits = np.searchsorted(np.sort(of_query), np.arange(len(tables) + 1))
-        order = np.lexsort((sort_keys(found), near, of_query))
-        return limits, near[order], found[order]
+            parts.append((limits, near, segment.take_ids(rows)))
+        return all_within(parts)
 
     def _ids_at(self, segment: Segment, rows: Int64Array) -> IdArray:
         """The ids of rows (nq, k), None or -1 where there is no row."""
         ids = segment.take_ids(np.maximum(rows, 0))
         ids[rows == _NO_ROW] = None if ids.dtype == object else _NO_ROW
         return ids
+
+
+def nearest_of(parts: Sequence[Nearest], k: int) -> Nearest:
+    """The k nearest items of some parts of an index, each query's at least one part's first k."""
+    counts = np.minimum(k, sum(part.counts for part in parts))
+    distances, ids = (np.concatenate([part[field] for part in parts], axis=1) for field in (0, 1))
+    width = min(k, distances.shape[1] if not len(counts) else int(counts.max()))
+    if sum(part.distances.shape[1] > 0 for part in parts) > 1:
+        missing = np.concatenate(
+            [np.arange(part.distances.shape[1]) >= part.counts[:, np.newaxis] for part in parts], axis=1
+        )
+        order = np.lexsort((sort_keys(ids), missing, distances))[:, :width]
+        return Nearest(np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1), counts)
+    return Nearest(distances[:, :width], ids[:, :width], counts)
+
+
+def all_within(parts: Sequence[Within]) -> Within:
+    """All items of some parts of an index, query by query in the order (distance, id)."""
+    n_queries = len(parts[0][0]) - 1
+    of_query = np.concatenate([np.repeat(np.arange(n_queries), np.diff(limits)) for limits, _, _ in parts])
+    near, found = np.concatenate([part[1] for part in parts]), np.concatenate([part[2] for part in parts])
+    limits = np.searchsorted(np.sort(of_query), np.arange(n_queries + 1))
+    order = np.lexsort((sort_keys(found), near, of_query))
+    return limits, near[order], found[order]
 
 
 @contextmanager
@@ -147,9 +186,3 @@ def _allowed(segment: Segment, filters: Filters | None) -> Any:
         return segment.live
     allowed = [segment.live if one is None else one.rows(segment) for one in filters]
     return allowed[0] if len(allowed) == 1 else allowed
-
-
-def _counts(segment: Segment, allowed: Any, n_queries: int) -> Int64Array:
-    """How many rows each query may get of a segment."""
-    each = allowed if isinstance(allowed, list) else [allowed] * n_queries
-    return np.array([one.count if isinstance(one, RowFilter) else len(segment) for one in each], np.int64)
