@@ -137,9 +137,12 @@ class Searching:
 
     def reconstruct(self, ids: npt.ArrayLike) -> Floats:
         """The vectors (m, D) float32 that the codes of items stand for. Raises DataError for unknown ids."""
+        return self._codebooks.decode(self.codes_of(ids))
+
+    def codes_of(self, ids: npt.ArrayLike) -> Uint8Array:
+        """The codes (m, M) uint8 of items. Raises DataError for unknown ids."""
         snapshot = self._opened()
-        wanted = accept_ids(ids, None, snapshot.state.meta["ids"])
-        return self._codebooks.decode(snapshot.codes_of(wanted))
+        return snapshot.codes_of(accept_ids(ids, None, snapshot.state.meta["ids"]))
 
     def attributes_of(self, ids: npt.ArrayLike) -> list[dict[str, Any]]:
         """The attributes of items, one dict each; a set as a sorted list. Raises DataError for unknown ids."""

@@ -113,7 +113,7 @@ class Snapshot:
         parts = [self.nothing(len(tables))]
         for segment in self.segments:
             allowed = _allowed(segment, filters)
-            with _sums_that_fit():
+            with sums_that_fit():
                 distances, rows = scan(
                     tables, segment.blocks, len(segment), k, threads, allowed=allowed, bounds=bounds
                 )
@@ -133,7 +133,7 @@ class Snapshot:
         parts = [(np.zeros(len(tables) + 1, np.int64), np.empty(0, np.float32), self.no_ids)]
         for segment in self.segments:
             allowed = _allowed(segment, filters)
-            with _sums_that_fit():
+            with sums_that_fit():
                 limits, near, rows = range_scan(
                     tables, segment.blocks, len(segment), radius, threads, allowed=allowed
                 )
@@ -172,7 +172,7 @@ def all_within(parts: Sequence[Within]) -> Within:
 
 
 @contextmanager
-def _sums_that_fit() -> Iterator[None]:
+def sums_that_fit() -> Iterator[None]:
     """Turn the kernels' refusal of tables into DataError."""
     try:
         yield
