@@ -112,6 +112,8 @@ def test_writes_with_a_token(process, plain, tmp_path):
     (["--deadline", "0"], 2, "Invalid value for '--deadline'"),
     (["--model", "none"], 3, "none"),
     (["--pictures", "none.h5"], 3, "none.h5"),
+    (["--encoders", "2"], 2, "are for Ray: add --ray"),
+    (["--ray", "--allow-writes"], 2, "writes need a token"),
     (["--port", "0", "--host", "127.0.0.256"], 2, "127.0.0.256 can be reached by others"),
 ])  # fmt: skip
 def test_what_keeps_it_from_starting(spdq, plain, options, code, message):
@@ -119,6 +121,15 @@ def test_what_keeps_it_from_starting(spdq, plain, options, code, message):
     assert (done.code, done.out) == (code, "")
     assert message in done.err
     assert done.err.count("\n") == 1
+
+
+def test_what_ray_is_told(spdq, plain, monkeypatch):
+    asked = []
+    monkeypatch.setattr("spdq.distributed.serving.serve", lambda *given: asked.append((given[0], given[6:])))
+    assert spdq("serve", plain, "--ray").code == 0
+    options = ("--address", "auto", "--encoders", 3, "--replicas", 2)
+    assert spdq("serve", plain, "--ray", *options).code == 0
+    assert asked == [(plain, (None, 1, 1)), (plain, ("auto", 3, 2))]
 
 
 def test_an_index_that_is_not_there(spdq, tmp_path):

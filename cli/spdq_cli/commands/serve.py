@@ -54,6 +54,26 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--deadline", metavar="SECONDS", type=click.FloatRange(min=0.1), default=5.0, help="For one answer."
 )
+@click.option("--ray", "on_ray", is_flag=True, help="Serve by Ray Serve, which is for searches alone.")
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="With --ray: the cluster, HOST:PORT or auto.  [default: a private Ray on this machine]",
+)
+@click.option(
+    "--encoders",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    help="With --ray: the most processes that embed queries, started as there is work.",
+)
+@click.option(
+    "--replicas",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    help="With --ray: processes that answer HTTP and search.",
+)
 def serve(
     index_dir: Path,
     model_dir: Path | None,
@@ -66,14 +86,19 @@ def serve(
     hosts: tuple[str, ...],
     threads: int | None,
     deadline: float,
+    on_ray: bool,
+    address: str | None,
+    encoders: int,
+    replicas: int,
 ) -> None:
     """Serve an index over HTTP, on this machine alone unless told otherwise, until Ctrl-C or SIGTERM.
 
-    INDEX_DIR is an index, or the folder that `spdq build` made.
+    INDEX_DIR is an index, or the folder that `spdq build` made; with --ray also a folder of shards.
 
     /openapi.json describes what can be asked. Requests under way are answered before the server ends; a newer
     generation of the index is picked up within a second.
     """
+    from spdq.errors import UsageError
     from spdq.serving import Settings
     from spdq.serving import serve as run
     from spdq.serving.settings import cores, read_token
@@ -92,11 +117,17 @@ def serve(
     if (made := made_engine(index_dir)) is not None:
         # The model beside the index: the folder may have moved since the index noted where it was.
         index_dir, model_dir, pictures = made[0], model_dir or made[1], pictures or made[2]
-    run(
-        index_dir,
-        model_dir,
-        pictures,
-        settings,
-        lambda url: note(f"serving {index_dir} on {url}"),
-        picture_folder,
-    )
+    if not on_ray and (address, encoders, replicas) != (None, 1, 1):
+        raise UsageError("--address, --encoders and --replicas are for Ray: add --ray")
+
+    def ready(url: str) -> None:
+        note(f"serving {index_dir} on {url}")
+
+    if on_ray:
+        from spdq.distributed.serving import serve as run_on_ray
+
+        run_on_ray(
+            index_dir, model_dir, pictures, settings, ready, picture_folder, address, encoders, replicas
+        )
+    else:
+        run(index_dir, model_dir, pictures, settings, ready, picture_folder)
