@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,8 +12,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from spdq.distributed.remote import worker_errors
+from spdq.distributed.shard_folder import shard_paths
+from spdq.distributed.sharded_index import ShardedIndex
 from spdq.errors import SpdqError, UnavailableError
 from spdq.index.index import Index
+from spdq.index.store import CATALOGUE
 from spdq.models.spaces import Modality
 from spdq.serving.app import create_app
 from spdq.serving.embedder import Embedded, Floats, ModelEmbedder, RawQuery
@@ -121,7 +125,7 @@ class Ingress:
 
     def _open(self, served: dict[str, Any], encoder: DeploymentHandle[Any] | None) -> None:
         self._settings = Settings(**served["settings"])
-        self._index = Index.open(served["index"])
+        self._index = open_index(served["index"])
         embedder = None if encoder is None else RemoteEmbedder(encoder, START_SECONDS)
         pictures = shown(served["pictures"], served["picture_folder"])
         self._service = Service(self._index, embedder, *pictures)
@@ -183,11 +187,25 @@ def check(served: Served) -> str | None:
 
     Raises as ``spdq.serving.serve``.
     """
-    with Index.open(served.index) as index:
+    # That the shards belong together is seen by the web program, which starts workers for it.
+    first = shard_paths(served.index)[0] if is_sharded(served.index) else served.index
+    with Index.open(first, verify=False) as index:
         directory = served.model or index.model_path
         model = None if directory is None else served_model(directory)
         Service(index, model, *shown(served.pictures, served.picture_folder))
         return directory
+
+
+def open_index(path: str) -> Index:
+    """An index, or the shards in a folder, whose workers belong to this process. Raises as they do."""
+    if is_sharded(path):
+        return cast("Index", ShardedIndex.open(path))  # It has all that a service asks of an index.
+    return Index.open(path)
+
+
+def is_sharded(path: str) -> bool:
+    """Whether a folder is no index itself, so that it holds shards."""
+    return os.path.isdir(path) and not os.path.exists(os.path.join(path, CATALOGUE))
 
 
 def listen_locally() -> None:

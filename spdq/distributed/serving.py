@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from spdq.distributed.cluster import ray_session
 from spdq.distributed.remote import fetched
+from spdq.distributed.shard_folder import shard_paths
 from spdq.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ def served(
 
     Parameters
     ----------
-    index, model, pictures, picture_folder
-        As ``spdq.serving.serve`` takes them. They are opened where Ray runs the parts of the service.
+    index
+        An index, or a folder of shards.
+    model, pictures, picture_folder
+        As ``spdq.serving.serve`` takes them. All are opened where Ray runs the parts of the service.
     settings
         As there, but for ``allow_writes``; times for slow clients and ``connections`` are for Ray Serve's proxy.
     address
@@ -98,7 +101,11 @@ def served(
     parts = Served(
         os.path.abspath(index), _absolute(model), _absolute(pictures), _absolute(picture_folder), settings
     )
-    n_cpus = max(len(os.sched_getaffinity(0)), encoders + replicas) if address is None else None
+    n_cpus = (
+        max(len(os.sched_getaffinity(0)), encoders + replicas * (1 + _shards(parts.index)))
+        if address is None
+        else None
+    )
     ends_with_us = address is None and not _has_ray()
     with ray_session(address, n_cpus) as ray, _running(ray, parts, encoders, replicas, ends_with_us):
         yield url(settings.host, settings.port)
@@ -123,6 +130,13 @@ def _free_port(settings: Settings) -> int:
 
     with listen(settings.host, settings.port) as listener:
         return int(listener.getsockname()[1])
+
+
+def _shards(index: str) -> int:
+    """How many workers scan for each web program; 0 where it scans itself."""
+    from spdq.distributed.deployments import is_sharded
+
+    return len(shard_paths(index)) if is_sharded(index) else 0
 
 
 def _absolute(path: str | os.PathLike[str] | None) -> str | None:
@@ -159,7 +173,7 @@ def _running(
         try:
             handle = ray_serve.run(application(parts, encoders, replicas), name=NAME)
         except RuntimeError as error:
-            raise UnavailableError(f"the service does not start: {error}") from error
+            raise UnavailableError(f"the service does not start: {_reason(error)}") from error
         try:
             yield
         finally:
@@ -170,6 +184,12 @@ def _running(
     finally:
         if not ends_with_us:
             ray_serve.shutdown()
+
+
+def _reason(error: Exception) -> str:
+    """What was raised where a part of the service started: Ray Serve tells its traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if line.startswith("spdq.errors.")), lines[0])
 
 
 def _wait_for_signal(ready: Callable[[], None]) -> int:

@@ -1,8 +1,10 @@
-"""The tests of the HTTP service that only ask, asked again of the service on Ray Serve."""
+"""The tests of the HTTP service that only ask, asked again of the service on Ray Serve, over two shards."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from contextlib import closing
 from inspect import signature
 from types import SimpleNamespace
@@ -10,10 +12,12 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from made_served import Client, made, model, png, told_problem  # noqa: F401
+from process_tree import below
 from served import ON_RAY, server
 from serving import test_app, test_bodies, test_front, test_items, test_searching, test_thumbnails
 from serving.test_searching import engine  # noqa: F401
 
+from spdq.distributed.shard_folder import shard_index
 from spdq.index import Index
 
 SHARED = (test_app, test_bodies, test_front, test_items, test_searching, test_thumbnails)
@@ -25,6 +29,9 @@ NOT_SHARED = {
     "test_a_method_that_nobody_knows",
     "test_a_chunked_body_is_counted_while_it_streams",
     "test_a_chunked_form_is_counted_while_it_streams",
+    # The generation of shards is the sum of theirs.
+    "test_health_and_readiness",
+    "test_a_text_finds_what_the_engine_finds",
 }
 
 
@@ -41,13 +48,15 @@ class RemoteClient(Client):
 
 
 @pytest.fixture(scope="module")
-def client(made):  # noqa: F811
+def client(made, tmp_path_factory):  # noqa: F811
+    shards = tmp_path_factory.mktemp("on_ray") / "shards"
+    shard_index(made.index, shards, 2)
     with (
-        server(made.index, made.data, code=ON_RAY) as process,
+        server(shards, made.data, code=ON_RAY) as process,
         closing(RemoteClient(process.url)) as client,
         Index.open(made.index) as index,
     ):
-        client.service = SimpleNamespace(index=index)
+        client.service, client.process = SimpleNamespace(index=index), process
         yield client
 
 
@@ -67,3 +76,14 @@ globals().update(shared())
 
 def test_they_are_shared():
     assert len(shared()) > 30
+
+
+def test_a_lost_scan_worker_is_replaced(client):
+    """Ray repeats what it was asked."""
+    wanted = client.search(text="red", k=50)
+    workers = [
+        pid for pid, command in below(client.process.pid).items() if command.startswith("ray::ScanWorker")
+    ]
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    assert client.search(text="red", k=50) == wanted
