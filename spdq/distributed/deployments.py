@@ -160,6 +160,7 @@ def application(served: Served, encoders: int = 1, replicas: int = 1) -> Applica
         name="ingress",
         num_replicas=replicas,
         max_ongoing_requests=served.settings.connections,
+        max_queued_requests=served.settings.connections,
         ray_actor_options={"num_cpus": 1},
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=served.settings.drain_seconds,

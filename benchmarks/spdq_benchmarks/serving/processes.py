@@ -12,13 +12,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from spdq.errors import SpdqError
 from spdq_benchmarks.serving.loads import closed_loop, open_loop, summary
+
+DRAIN_SECONDS = 60.0
 
 
 class Process:
@@ -44,6 +46,12 @@ class Process:
             raise SpdqError("a process of the benchmark failed: its error stands above")
         return line.strip()
 
+    def drain(self) -> None:
+        """Let it end what it has started."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(DRAIN_SECONDS)
+
     def stop(self) -> None:
         """End it."""
         self._process.kill()
@@ -57,12 +65,15 @@ def split_cores() -> tuple[list[int], list[int]]:
 
 
 @contextmanager
-def serving(index: Path, **settings: Any) -> Iterator[tuple[Process, int]]:
+def serving(index: Path, on_ray: bool = False, **settings: Any) -> Iterator[tuple[Process, int]]:
     """A server of an index, and its port."""
-    process = Process("server", {"index": str(index), "cores": split_cores()[0], "settings": settings})
+    told = {"index": str(index), "cores": split_cores()[0], "settings": settings, "on_ray": on_ray}
+    process = Process("server", told)
     try:
         yield process, int(process.answer().rpartition(":")[2])
     finally:
+        if on_ray:
+            process.drain()
         process.stop()
 
 
@@ -86,9 +97,17 @@ def main() -> None:
 
 
 def _server(told: dict[str, Any]) -> None:
-    from spdq.serving import Settings, serve
+    from spdq.serving import Settings
 
-    serve(told["index"], settings=Settings(port=0, **told["settings"]), ready=_say)
+    settings = Settings(port=0, **told["settings"])
+    if told.get("on_ray"):
+        from spdq.distributed.serving import serve as serve_on_ray
+
+        serve_on_ray(told["index"], settings=settings, ready=_say)
+    else:
+        from spdq.serving import serve
+
+        serve(told["index"], settings=settings, ready=_say)
 
 
 async def _client(told: dict[str, Any]) -> Any:

@@ -32,6 +32,12 @@ PATH = click.Path(path_type=Path)
     help="Of each load, and overload.",
 )
 @click.option(
+    "--ray",
+    "on_ray",
+    is_flag=True,
+    help="Compare the plain server with Ray Serve instead, over one index and two shards.",
+)
+@click.option(
     "--quick", is_flag=True, help="Few items, seconds: shows that all of it works, not how fast it is."
 )
 @click.option(
@@ -50,6 +56,7 @@ def serving(
     rows: int,
     rate: float,
     seconds: float,
+    on_ray: bool,
     quick: bool,
     seed: int,
     out: Path | None,
@@ -63,15 +70,19 @@ def serving(
     Server and client are processes on cores of their own (extra "serve"). Two minutes; leave the machine alone
     meanwhile.
     """
-    from spdq_benchmarks.serving.benchmark import QUICK, Settings, serving_figures
+    from spdq_benchmarks.serving.benchmark import QUICK, Settings
     from spdq_benchmarks.serving.table import as_json as plain
     from spdq_benchmarks.serving.table import table, write_report
     from spdq_benchmarks.speed.table import check_folder
 
     if out is not None:
         check_folder(out)
+    if on_ray:
+        from spdq_benchmarks.serving.on_ray import compared_figures as measure
+    else:
+        from spdq_benchmarks.serving.benchmark import serving_figures as measure
     settings = QUICK if quick else Settings(rows, rate, seconds, seconds, seed)
-    figures = serving_figures(settings, model, (lambda line: None) if quiet else note)
+    figures = measure(settings, model, (lambda line: None) if quiet else note)
     command = typed_command(click.get_current_context())
     if out is not None:
         write_report(out, figures, command)

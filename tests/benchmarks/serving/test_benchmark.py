@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 
 import pytest
 from made_models import trained_on_pictures
 
 from spdq.errors import NotFoundError, SpdqError, StorageError
 from spdq_benchmarks.index_figures import Figure
+from spdq_benchmarks.serving import on_ray
 from spdq_benchmarks.serving.benchmark import Settings, serving_figures
 from spdq_benchmarks.serving.hostile import KINDS
-from spdq_benchmarks.serving.processes import Process, split_cores
+from spdq_benchmarks.serving.made import make_index
+from spdq_benchmarks.serving.processes import Process, serving, split_cores
 from spdq_benchmarks.serving.table import table, write_report
 
 LITTLE = Settings(n_rows=1000, rate=20, seconds=1, overload_seconds=1)
@@ -40,6 +43,27 @@ def test_everything_is_measured(tmp_path):
         if (figure.unit == "MiB" and figure.must is not None) or "unexpected" in figure.name:
             assert figure.reached, figure
     assert not (tmp_path / "index").exists()
+
+
+def test_what_ray_costs(tmp_path, monkeypatch):
+    """All that is measured; what Ray starts is tested elsewhere."""
+    asked = []
+
+    @contextmanager
+    def plain(path, on_ray):
+        asked.append((path.name, on_ray))
+        with serving(tmp_path / "index") as started:
+            yield started
+
+    make_index(tmp_path / "index", 1000, 0, None)
+    monkeypatch.setattr(on_ray, "serving", plain)
+    said = []
+    figures = on_ray.compared_figures(LITTLE, None, said.append, tmp_path)
+    assert asked == [("index", False), ("index", True), ("shards", True)]
+    assert len(said) == len({figure.name for figure in figures}) == 12
+    for name in ("plain server", "Ray Serve", "Ray Serve, 2 shards"):
+        assert any(figure.name == f"{name}, by vectors, 8 clients" for figure in figures)
+    assert all(figure.value > 0 for figure in figures if figure.unit != "requests")
 
 
 def test_no_model_there(tmp_path):
