@@ -18,6 +18,8 @@ from spdq_kernels.threads import pieces, run, workers
 KERNELS = (
     *("tables", "scan_bytes", "scan_halves", "scan_bits", "range_bytes", "range_halves", "gather"),
     *("rank_of", "evaluate_rows", "project", "assign", "encode_additive", "find_texts"),
+    *("nearest_lists", "bad_probe", "lists_bytes", "lists_halves"),
+    *("range_lists_bytes", "range_lists_halves"),
 )
 """All that is called from outside the kernels."""
 

@@ -65,6 +65,8 @@ class RowFilter:
         self.lock = threading.Lock()
         self.compact: tuple[NDArray[np.uint8], CompactBlocks] | None = None
         """The blocks last gathered from, and what was gathered."""
+        self.listed: tuple[object, NDArray[np.uint64]] | None = None
+        """The ``CodeLists`` last searched, and a word for each of their blocks."""
 
     def mask(self) -> NDArray[np.bool_]:
         """(n_rows,) bool, a copy of what the filter was made from."""

@@ -17,13 +17,14 @@ KERNELS = Path(spdq_kernels.__file__).parents[1]
 
 SAME_AS_THE_REFERENCE = """
 import numpy as np
-from spdq_kernels import RowFilter, filtered, hamming_scan, pack_codes, range_scan, reference, scan
+from spdq_kernels import RowFilter, filtered, hamming_scan, lists, pack_codes, range_scan, reference, scan
 from spdq_kernels.cpu.simd import LEVEL
+from spdq_kernels.lists import reference as lists_reference
 
 random = np.random.default_rng(0)
-def same(function, *arguments, **options):
+def same(function, *arguments, twins=reference, **options):
     found = function(*arguments, **options)
-    for a, b in zip(found, getattr(reference, function.__name__)(*arguments, **options), strict=True):
+    for a, b in zip(found, getattr(twins, function.__name__)(*arguments, **options), strict=True):
         assert a.tobytes() == b.tobytes(), (function, LEVEL)
 
 n = 20_000
@@ -38,6 +39,15 @@ for bits in (8, 4):
             filtered.way_to_filter = lambda *_: way
             same(scan, tables, blocks, n, k, allowed=some)
     same(range_scan, tables, blocks, n, -5.0)
+    packed = lists.pack(codes, random.integers(0, 40, n), 40, bits)
+    centroids = lists.Centroids(random.standard_normal((40, 18)).astype(np.float32))
+    queries = random.standard_normal((3, 18)).astype(np.float32)
+    same(lists.nearest, queries, centroids, 20, twins=lists_reference)
+    offsets, probes = lists.nearest(queries, centroids, 20)
+    parts = lists.ListTables(random.standard_normal((40, 6, 1 << bits)).astype(np.float32))
+    for options in ({}, {"offsets": offsets, "list_tables": parts, "allowed": some}):
+        same(lists.scan, tables, packed, probes, 50, twins=lists_reference, **options)
+        same(lists.range_scan, tables, packed, probes, 1.0, twins=lists_reference, **options)
 codes = random.integers(0, 256, (n, 6), np.uint8)
 same(hamming_scan, codes[:3], pack_codes(codes), n, 50)
 print(LEVEL, end="")
@@ -128,7 +138,7 @@ lookups.LEVEL, lookups.HAS_GFNI = "neon", False
 def sums(small, order, n_bytes, code):
     empty = simd.zeros()
     at = (code, code + 64, code + 128, code + 192)
-    found = blocks.add_bytes(small, {kind}, order, 0, n_bytes, at, (empty, empty, empty, empty))
+    found = blocks.add_bytes(small, {kind}, order, 0, n_bytes, at, 256, 64, (empty, empty, empty, empty))
     limit = simd.repeat(np.uint8(254))
     return simd.at_most(found[0], limit) | simd.at_most(found[1], limit) | (
         simd.at_most(found[2], limit) | simd.at_most(found[3], limit)

@@ -3,7 +3,20 @@ definitions."""
 
 from __future__ import annotations
 
-from spdq_kernels.cpu import block_scan, encode, gather, keys, pilot, ranges, scan, tables, texts
+from spdq_kernels.cpu import (
+    block_scan,
+    encode,
+    gather,
+    keys,
+    list_ranges,
+    list_search,
+    nearest,
+    pilot,
+    ranges,
+    scan,
+    tables,
+    texts,
+)
 from spdq_kernels.cpu.compiler import compiled, names
 
 __all__ = [
@@ -12,7 +25,10 @@ __all__ = [
     "encode",
     "gather",
     "keys",
+    "list_ranges",
+    "list_search",
     "names",
+    "nearest",
     "pilot",
     "ranges",
     "scan",

@@ -12,7 +12,7 @@ import numpy as np
 from numba import int64, types, uint64
 
 from spdq_kernels.contract import BITS, BLOCK_ROWS, BYTES, HALVES
-from spdq_kernels.cpu.blocks import GROUP_ROWS, QUERY, ROWS, add_bytes, address, distance
+from spdq_kernels.cpu.blocks import AHEAD, GROUP_ROWS, QUERY, ROWS, add_bytes, address, distance
 from spdq_kernels.cpu.bounds import tighten
 from spdq_kernels.cpu.compiler import inlined, kernel, write
 from spdq_kernels.cpu.keys import key_distance, make_key, select
@@ -53,7 +53,8 @@ def collect(code, n_bytes, row, mask, kind, tables, small, limit, keys, size):  
     while mask != _NONE:
         place = lowest_bit(mask)
         mask &= mask - _ONE
-        key = make_key(distance(code + place, n_bytes, kind, tables, small), row + place)
+        found = distance(code + place, n_bytes, BLOCK_ROWS, kind, tables, small, np.float32(0))
+        key = make_key(found, row + place)
         store_word(keys, size, key)
         size += 1 if key < limit else 0
     return size
@@ -88,7 +89,8 @@ def scan_blocks(  # type: ignore[no-untyped-def]
                 continue
         start = codes_at + block * block_bytes
         at = (start, start + 64, start + 128, start + 192)
-        sums = add_bytes(small_at, kind, order_at, 0, depth, at, (empty, empty, empty, empty))
+        sums = (empty, empty, empty, empty)
+        sums = add_bytes(small_at, kind, order_at, 0, depth, at, BLOCK_ROWS, AHEAD, sums)
         if depth < n_bytes:
             passing = (
                 (at_most(sums[0], largest) & word0)
@@ -99,7 +101,7 @@ def scan_blocks(  # type: ignore[no-untyped-def]
             if passing == _NONE:
                 continue
             n_deep += 1
-            sums = add_bytes(small_at, kind, order_at, depth, n_bytes, at, sums)
+            sums = add_bytes(small_at, kind, order_at, depth, n_bytes, at, BLOCK_ROWS, AHEAD, sums)
         mask0, mask1 = at_most(sums[0], largest) & word0, at_most(sums[1], largest) & word1
         mask2, mask3 = at_most(sums[2], largest) & word2, at_most(sums[3], largest) & word3
         if (mask0 | mask1 | mask2 | mask3) == _NONE:

@@ -91,7 +91,8 @@ def find_nearest(tables, bit_query, kind, codes, n_bytes, chosen, k, keys):  # t
         if i < 0:
             continue
         row = np.int64(chosen[i])
-        key = make_key(distance(code_of(codes_at, n_bytes, row), n_bytes, kind, tables_at, query_at), row)
+        code = code_of(codes_at, n_bytes, row)
+        key = make_key(distance(code, n_bytes, BLOCK_ROWS, kind, tables_at, query_at, np.float32(0)), row)
         keys[size] = key
         size += 1 if key < limit else 0
         if size == len(keys):

@@ -26,7 +26,7 @@ def scan_range(  # type: ignore[no-untyped-def]
     lowest = np.empty(len(tables), np.float32)
     small = np.empty(n_bytes * SMALL_WIDTH[kind], np.uint8)
     rows = Rows(codes, n_bytes, n_rows, mask)
-    query = Query(tables, lowest, np.zeros(3), small, np.arange(n_bytes))
+    query = Query(tables, lowest, np.zeros(3), small, np.arange(n_bytes), np.float32(0))
     find_lowest(query)
     most = quantize(np.int64(kind), query, key_distance(limit))
     counters = np.zeros(3, np.int64)

@@ -119,7 +119,7 @@ def scan_group(  # type: ignore[no-untyped-def]
         tile_last = min(tile_first + tile, last)
         for q in range(n_queries):
             small = room[aligned + q * width : aligned + q * width + n_small]
-            query = Query(tables[q], lowest[q], bound[q], small, order[q])
+            query = Query(tables[q], lowest[q], bound[q], small, order[q], np.float32(0))
             of_rows = Rows(codes, n_bytes, n_rows, masks[q])
             if tile_first == first:
                 for byte in range(n_bytes):

@@ -113,6 +113,16 @@ def load_int(typing_context, address, place):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def load_row(typing_context, address, place):  # type: ignore[no-untyped-def]
+    """One of the uint32 from an address on."""
+
+    def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        return builder.zext(builder.load(place_of(builder, I32, values)), I64)
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
 def load_float(typing_context, address, place):  # type: ignore[no-untyped-def]
     """One of the float32 from an address on."""
 

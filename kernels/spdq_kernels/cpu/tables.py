@@ -1,4 +1,4 @@
-"""Products and distances of vectors and words: lookup tables, rotations, the nearest word.
+"""Products and distances of vectors and words: lookup tables and rotations.
 
 Words arrive as columns (M, d, K), so that the inner loops run over neighbouring words while each word keeps its own
 order of additions over the dimensions.
@@ -68,16 +68,3 @@ def tables(queries, columns, step, squared, results):  # type: ignore[no-untyped
                 multiply(part, columns[m], sums)
                 for k in range(n_words):
                     sums[k] = -sums[k]
-
-
-@kernel(read(float32, 2), read(float32, 2), write(int64, 1))
-def assign(vectors, columns, nearest):  # type: ignore[no-untyped-def]
-    """nearest (n,) = the first of the columns (d, K) at the smallest squared distance."""
-    sums = np.empty(columns.shape[1], np.float32)
-    for i in range(vectors.shape[0]):
-        square_differences(vectors[i], columns, sums)
-        best = 0
-        for k in range(1, columns.shape[1]):
-            if sums[k] < sums[best]:
-                best = k
-        nearest[i] = best
