@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from spdq.distributed.cluster import ray_session
 from spdq.distributed.remote import fetched
 from spdq.distributed.scan_worker import ScanWorker
-from spdq.errors import SpdqError, UnavailableError
+from spdq.errors import SpdqError, UnavailableError, UsageError
 from spdq.index.inputs import at_least_one
 
 _DIRECT_BYTES = 1 << 16
 """Larger arrays go through Ray's shared memory, once a machine."""
-_RETRIES = 1
-"""How often what a worker was asked is asked again, by Ray, when the worker dies of it or beside it."""
+_PAUSE = 0.2
+"""Seconds until a lost worker, which Ray starts anew, is asked again."""
 
 
 class ScanWorkers:
@@ -73,8 +73,9 @@ class ScanWorkers:
     ) -> dict[int, Any]:
         """What some workers return for a method, by their number.
 
-        A worker that has not answered after ``timeout`` seconds is ended and started anew. ``lost``, where given,
-        takes the errors of workers that are lost, else the first is raised.
+        A worker that is lost is started anew, by Ray, and asked again as long as there is time. One that has not
+        answered after ``timeout`` seconds is ended and started anew. ``lost``, where given, takes the errors of workers
+        that do not answer in time, else the first is raised.
 
         Raises SpdqError as the worker raised it, UnavailableError that begins with ``who``.
         """
@@ -89,9 +90,16 @@ class ScanWorkers:
         faults: list[SpdqError] = []
         for number, ref in refs.items():
             try:
-                answers[number] = fetched(ref, max(0.0, until - monotonic()), who(number))
+                while number not in answers:
+                    try:
+                        answers[number] = fetched(ref, max(0.0, until - monotonic()), who(number))
+                    except UnavailableError:
+                        if monotonic() + _PAUSE > until:
+                            self._replace_hung(number, ref)
+                            raise
+                        sleep(_PAUSE)
+                        ref = self.send(method, number, *requests[number])
             except UnavailableError as error:
-                self._replace_hung(number, ref)
                 if lost is None:
                     faults.append(error)
                 else:
@@ -103,7 +111,9 @@ class ScanWorkers:
         return answers
 
     def send(self, method: str, number: int, *request: Any) -> Any:
-        """Ask a worker and do not wait: the reference of its answer."""
+        """Ask a worker and do not wait: the reference of its answer. Raises UsageError after ``close``."""
+        if not self._actors:
+            raise UsageError("the scan workers are closed")
         return getattr(self._actors[number], method).remote(*request)
 
     def shared(self, array: Any) -> Any:
@@ -132,7 +142,6 @@ class ScanWorkers:
         actor = self._ray.remote(ScanWorker).options(
             num_cpus=self.threads,
             max_restarts=-1,
-            max_task_retries=_RETRIES,
             scheduling_strategy="SPREAD",
         )
         self._actors = [actor.remote(self.threads) for _ in range(self.count)]
