@@ -15,6 +15,7 @@ from spdq.errors import UsageError
 from spdq.hits import Gallery, Hit, Hits
 from spdq.index.filters import Filter
 from spdq.index.index import Index
+from spdq.index.searching import Searching
 from spdq.models import load_model
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Engine:
     model
         A model directory or a loaded model. None takes the directory the index was built with.
     index
-        An index directory or an open index.
+        An index directory or an open index, also one in shards.
     dataset
         The data set that the items are of, or its file: notebooks then show hits with their pictures and texts.
 
@@ -51,10 +52,10 @@ class Engine:
     def __init__(
         self,
         model: str | os.PathLike[str] | Model | None,
-        index: str | os.PathLike[str] | Index,
+        index: str | os.PathLike[str] | Searching,
         dataset: str | os.PathLike[str] | Dataset | None = None,
     ) -> None:
-        self.index = index if isinstance(index, Index) else Index.open(index)
+        self.index = index if isinstance(index, Searching) else Index.open(index)
         if model is None:
             model = _own_model(self.index)
         self.model = load_model(model) if isinstance(model, str | os.PathLike) else model
@@ -186,7 +187,7 @@ def embed_query(
     return model.weigh_query(vectors, modality, instance_weight), unknown
 
 
-def _own_model(index: Index) -> Path:
+def _own_model(index: Searching) -> Path:
     if index.model_path is None:
         raise UsageError("the index does not say which model it was built with: name the model (--model)")
     return Path(index.model_path)

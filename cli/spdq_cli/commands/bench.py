@@ -127,6 +127,40 @@ def index(n_rows: int, repeats: int, seed: int, folder: Path | None, as_json: bo
     _print_figures(index_figures(n_rows, repeats, seed, note, folder), as_json)
 
 
+@bench.command(short_help="Measure shards searched through Ray beside one index.")
+@click.option(
+    "--items",
+    "n_items",
+    type=click.IntRange(min=10_000),
+    default=50_000_000,
+    show_default=True,
+    help="64-bit codes.",
+)
+@click.option(
+    "--shards", "n_shards", type=click.IntRange(min=1), default=4, show_default=True, help="Of them."
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=21, show_default=True, help="Turns of a race.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws codes, ids and queries."
+)
+@click.option(
+    "--folder",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Where index and shards are made and deleted again.  [default: the system's temporary folder]",
+)
+@json_option
+def sharded(n_items: int, n_shards: int, repeats: int, seed: int, folder: Path | None, as_json: bool) -> None:
+    """Build an index of random codes, cut it into shards, search both in turns (extra "ray"), and print how much longer
+    the shards take and what memory they need. Answers are compared first.
+
+    Fifty million items take 2 GB of disk, 5 GB of memory and some minutes; leave the machine alone meanwhile.
+    """
+    from spdq_benchmarks.sharded_figures import sharded_figures
+
+    _print_figures(sharded_figures(n_items, n_shards, repeats, seed, note, folder), as_json)
+
+
 @bench.command(short_help="Measure how long one query takes to become a vector.")
 @click.argument("model_dir", metavar="MODEL_DIR", type=click.Path(path_type=Path))
 @click.argument("data", metavar="DATA.h5", type=click.Path(path_type=Path))

@@ -14,6 +14,7 @@ COMMANDS = {
     "info": LazyCommand("spdq_cli.commands.index_look:info", "Show what an index is and holds."),
     "verify": LazyCommand("spdq_cli.commands.index_look:verify", "Check every byte of an index."),
     "repair": LazyCommand("spdq_cli.commands.index_change:repair", "Save what is intact of a damaged index."),
+    "shard": LazyCommand("spdq_cli.commands.index_files:shard", "Cut an index into shards."),
     "export": LazyCommand("spdq_cli.commands.index_files:export", "Write codes for Faiss, NumPy or HDF5."),
     "import": LazyCommand("spdq_cli.commands.index_files:import_", "Make an index of a Faiss file."),
 }

@@ -1,4 +1,4 @@
-"""``spdq index export`` and ``import``."""
+"""``spdq index export``, ``import`` and ``shard``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from spdq_cli.output import json_option, print_facts
+from spdq_cli.progress import progress_bar, quiet_option
 
 PATH = click.Path(path_type=Path)
 
@@ -53,3 +54,23 @@ def import_(source: Path, index_dir: Path, as_json: bool) -> None:
     build(index_dir, lambda: content.codebooks, made, metric=content.metric)
     with Index.open(index_dir) as opened:
         print_facts(opened.stats(), as_json)
+
+
+@click.command(short_help="Cut an index into shards.")
+@click.argument("index_dir", type=PATH)
+@click.argument("folder", metavar="OUT", type=PATH)
+@click.option(
+    "--shards", "n_shards", type=click.IntRange(min=1), default=4, show_default=True, help="How many."
+)
+@quiet_option
+@json_option
+def shard(index_dir: Path, folder: Path, n_shards: int, quiet: bool, as_json: bool) -> None:
+    """Copy the items of an index into shards in the new folder OUT, for `spdq search OUT --ray`.
+
+    OUT appears complete or not at all. Each shard is an index of its own, and they may lie on different disks later.
+    """
+    from spdq.distributed.shard_folder import shard_index, shard_paths
+
+    with progress_bar("Cutting", quiet) as progress:
+        shard_index(index_dir, folder, n_shards, progress)
+    print_facts({"shards": [str(path) for path in shard_paths(folder)]}, as_json)

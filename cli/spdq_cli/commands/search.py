@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from spdq_cli.output import json_option, print_json, print_table
+from spdq_cli.shards import open_to_read, ray_options
 
 if TYPE_CHECKING:
     from spdq.engine import Engine
@@ -55,6 +56,7 @@ class _Answer(NamedTuple):
     help="Weight of SPDQ's shared part in a query: 0 ranks by meaning alone, more prefers the very item; of a gated "
     "embedding's guess.  [default: the model's own]",
 )
+@ray_options
 @json_option
 def search(
     index_dir: Path,
@@ -67,6 +69,8 @@ def search(
     radius: float | None,
     model_dir: Path | None,
     instance_weight: float | None,
+    on_ray: bool,
+    address: str | None,
     as_json: bool,
 ) -> None:
     """Find the k items of an index that are closest to a text, a picture, or each query of a data set.
@@ -81,26 +85,27 @@ def search(
 
     if sum(given is not None for given in (text, image, queries)) != 1:
         raise UsageError("expected exactly one of --text, --image and --queries")
-    engine = Engine(model_dir, index_dir)
-    options: dict[str, Any] = {
-        "k": k,
-        "instance_weight": instance_weight,
-        "filter": None if where is None else engine.index.filter(where=where),
-        "radius": radius,
-    }
-    if queries is not None:
-        answers = _dataset_answers(engine, queries, modality, **options)
-    elif image is not None:
-        answers = iter([_Answer(str(image), engine.search(image=image, **options))])
-    else:
-        answers = _text_answers(engine, str(text), options)
-    if as_json:
-        for answer in answers:
-            print_json({"query": answer.query, "hits": [hit._asdict() for hit in answer.hits]})
-        return
-    name = "inner product" if engine.index.metric == "ip" else "squared distance"
-    rows = [(answer.query, hit.rank, hit.id, hit.distance) for answer in answers for hit in answer.hits]
-    print_table(("query", "rank", "id", name), rows)
+    with open_to_read(index_dir, on_ray, address) as index:
+        engine = Engine(model_dir, index)
+        options: dict[str, Any] = {
+            "k": k,
+            "instance_weight": instance_weight,
+            "filter": None if where is None else index.filter(where=where),
+            "radius": radius,
+        }
+        if queries is not None:
+            answers = _dataset_answers(engine, queries, modality, **options)
+        elif image is not None:
+            answers = iter([_Answer(str(image), engine.search(image=image, **options))])
+        else:
+            answers = _text_answers(engine, str(text), options)
+        if as_json:
+            for answer in answers:
+                print_json({"query": answer.query, "hits": [hit._asdict() for hit in answer.hits]})
+            return
+        name = "inner product" if index.metric == "ip" else "squared distance"
+        rows = [(answer.query, hit.rank, hit.id, hit.distance) for answer in answers for hit in answer.hits]
+        print_table(("query", "rank", "id", name), rows)
 
 
 def _text_answers(engine: Engine, text: str, options: dict[str, Any]) -> Iterator[_Answer]:
