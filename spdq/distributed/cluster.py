@@ -11,8 +11,10 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module, metadata
@@ -109,14 +111,15 @@ def _private(ray: ModuleType, n_cpus: int | None) -> Iterator[None]:
         )
     folder = Path(tempfile.mkdtemp(prefix=f"spdq-ray-{os.getpid()}-", dir=TEMPORARY))
     try:
-        ray.init(
-            address="local",
-            num_cpus=n_cpus or len(os.sched_getaffinity(0)),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            _temp_dir=str(folder),
-        )
+        with _own_handler():
+            ray.init(
+                address="local",
+                num_cpus=n_cpus or len(os.sched_getaffinity(0)),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                _temp_dir=str(folder),
+            )
         yield
     finally:
         ray.shutdown()
@@ -127,7 +130,8 @@ def _private(ray: ModuleType, n_cpus: int | None) -> Iterator[None]:
 def _connected(ray: ModuleType, address: str) -> Iterator[None]:
     try:
         _knock(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        with _own_handler():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except Exception as error:
         ray.shutdown()
         raise UnavailableError(
@@ -149,6 +153,19 @@ def _knock(address: str) -> None:
 
 def _first_sentence(error: Exception) -> str:
     return re.split(r"\.\s|\n", str(error).strip())[0].rstrip(".") or type(error).__name__
+
+
+@contextmanager
+def _own_handler() -> Iterator[None]:
+    """Keep this process's own answer to SIGTERM, which Ray replaces where it starts in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _remove_leftovers() -> None:

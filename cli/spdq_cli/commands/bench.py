@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spdq_cli.commands.bench_cost import cost
+from spdq_cli.commands.bench_encode import encode
 from spdq_cli.commands.bench_page import page
 from spdq_cli.commands.bench_queries import queries
 from spdq_cli.commands.bench_retrieval import retrieval
@@ -39,6 +40,7 @@ bench.add_command(queries)
 bench.add_command(page)
 bench.add_command(serving)
 bench.add_command(cost)
+bench.add_command(encode)
 
 
 @bench.command(short_help="Race our searches against those of other libraries.")
