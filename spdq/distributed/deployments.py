@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from spdq.distributed.remote import worker_errors
+from spdq.distributed.serving import WAITING_FOR_ONE
 from spdq.distributed.shard_folder import shard_paths
 from spdq.distributed.sharded_index import ShardedIndex
 from spdq.errors import SpdqError, UnavailableError
@@ -33,8 +34,6 @@ START_SECONDS = 600.0
 """How long a web program waits for the first encoder."""
 SHARE_OF_DEADLINE = 0.8
 """What an encoder may take of it, so that the answer is 503 and not 408 where there is none."""
-AT_ONCE = 4
-"""Requests that one encoder has at a time; the others wait at the web program."""
 DRAIN_LOOK_SECONDS = 0.02
 
 
@@ -171,12 +170,12 @@ def application(served: Served, encoders: int = 1, replicas: int = 1) -> Applica
     encoder = serve.deployment(
         Encoder,
         name="encoder",
-        max_ongoing_requests=AT_ONCE,
+        max_ongoing_requests=WAITING_FOR_ONE,
         ray_actor_options={"num_cpus": 1},
         autoscaling_config={
             "min_replicas": 1,
             "max_replicas": encoders,
-            "target_ongoing_requests": AT_ONCE / 2,
+            "target_ongoing_requests": WAITING_FOR_ONE / 2,
         },
         graceful_shutdown_wait_loop_s=0.1,
     )

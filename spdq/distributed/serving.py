@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NAME = "spdq"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CHECK_SECONDS = 600.0
+WAITING_FOR_ONE = 4
+"""Requests that an encoder has at once; half as many are aimed at, beyond which another encoder is started."""
 
 
 def serve(
@@ -71,7 +73,8 @@ def served(
     model, pictures, picture_folder
         As ``spdq.serving.serve`` takes them. All are opened where Ray runs the parts of the service.
     settings
-        As there, but for ``allow_writes``; times for slow clients and ``connections`` are for Ray Serve's proxy.
+        As there, but for ``allow_writes``; None works on ``threads_for(encoders)`` requests at once. Times for slow
+        clients are not kept by Ray Serve's proxy; ``connections`` is how many requests a web program takes.
     address
         Of a Ray cluster on which Ray Serve does not run yet; None starts a private Ray on this machine.
     encoders
@@ -94,7 +97,7 @@ def served(
     from spdq.serving import Settings
     from spdq.serving.server import url
 
-    settings = settings or Settings()
+    settings = settings or Settings(threads=threads_for(encoders))
     _check(settings, address, encoders, replicas)
     if address is None:
         settings = replace(settings, port=_free_port(settings))
@@ -109,6 +112,11 @@ def served(
     ends_with_us = address is None and not _has_ray()
     with ray_session(address, n_cpus) as ray, _running(ray, parts, encoders, replicas, ends_with_us):
         yield url(settings.host, settings.port)
+
+
+def threads_for(encoders: int) -> int:
+    """How many requests a web program works on at once unless told otherwise: they wait for encoders meanwhile."""
+    return max(len(os.sched_getaffinity(0)), WAITING_FOR_ONE * encoders)
 
 
 def _check(settings: Settings, address: str | None, encoders: int, replicas: int) -> None:
@@ -177,7 +185,7 @@ def _running(
         try:
             yield
         finally:
-            # Serve stops the web programs before the encoders they ask.
+            # Before Ray Serve stops anything: what is under way may need an encoder.
             with suppress(Exception):
                 handle.broadcast("drain").results(timeout_s=parts.settings.drain_seconds)
             ray_serve.delete(NAME)

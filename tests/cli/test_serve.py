@@ -12,6 +12,7 @@ import pytest
 
 from spdq.index import Index
 from spdq.quantizers.codebooks import Codebooks
+from spdq.serving.settings import cores
 
 TOKEN = "0123456789abcdef"
 
@@ -125,11 +126,18 @@ def test_what_keeps_it_from_starting(spdq, plain, options, code, message):
 
 def test_what_ray_is_told(spdq, plain, monkeypatch):
     asked = []
-    monkeypatch.setattr("spdq.distributed.serving.serve", lambda *given: asked.append((given[0], given[6:])))
+    monkeypatch.setattr(
+        "spdq.distributed.serving.serve", lambda *given: asked.append((given[3].threads, given[6:]))
+    )
     assert spdq("serve", plain, "--ray").code == 0
     options = ("--address", "auto", "--encoders", 3, "--replicas", 2)
     assert spdq("serve", plain, "--ray", *options).code == 0
-    assert asked == [(plain, (None, 1, 1)), (plain, ("auto", 3, 2))]
+    assert spdq("serve", plain, "--ray", "--threads", 1).code == 0
+    assert asked == [
+        (max(cores(), 4), (None, 1, 1)),
+        (max(cores(), 12), ("auto", 3, 2)),
+        (1, (None, 1, 1)),
+    ]
 
 
 def test_an_index_that_is_not_there(spdq, tmp_path):

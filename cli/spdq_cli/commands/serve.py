@@ -49,7 +49,9 @@ PATH = click.Path(path_type=Path)
     help="Also answer to this name in the Host header.  [default: this machine's names]",
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="Requests worked on at once.  [default: the cores]"
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Requests worked on at once.  [default: the cores; with --ray at least four an encoder]",
 )
 @click.option(
     "--deadline", metavar="SECONDS", type=click.FloatRange(min=0.1), default=5.0, help="For one answer."
@@ -98,6 +100,7 @@ def serve(
     /openapi.json describes what can be asked. Requests under way are answered before the server ends; a newer
     generation of the index is picked up within a second.
     """
+    from spdq.distributed.serving import threads_for
     from spdq.errors import UsageError
     from spdq.serving import Settings
     from spdq.serving import serve as run
@@ -111,7 +114,7 @@ def serve(
         allow_writes=allow_writes,
         token=None if token_file is None else read_token(token_file),
         allowed_hosts=hosts,
-        threads=threads or cores(),
+        threads=threads or (threads_for(encoders) if on_ray else cores()),
         deadline=deadline,
     )
     if (made := made_engine(index_dir)) is not None:
