@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spdq.models.model import Model
 
 SHARDS = 2
-CLIENTS = 8
+CLIENTS = 4
 """At once, where as many are answered as can be."""
 
 

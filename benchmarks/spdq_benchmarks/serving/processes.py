@@ -99,15 +99,16 @@ def main() -> None:
 def _server(told: dict[str, Any]) -> None:
     from spdq.serving import Settings
 
-    settings = Settings(port=0, **told["settings"])
     if told.get("on_ray"):
         from spdq.distributed.serving import serve as serve_on_ray
+        from spdq.distributed.serving import threads_for
 
+        settings = Settings(port=0, **{"threads": threads_for(1)} | told["settings"])
         serve_on_ray(told["index"], settings=settings, ready=_say)
     else:
         from spdq.serving import serve
 
-        serve(told["index"], settings=settings, ready=_say)
+        serve(told["index"], settings=Settings(port=0, **told["settings"]), ready=_say)
 
 
 async def _client(told: dict[str, Any]) -> Any:

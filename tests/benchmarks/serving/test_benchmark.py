@@ -62,7 +62,7 @@ def test_what_ray_costs(tmp_path, monkeypatch):
     assert asked == [("index", False), ("index", True), ("shards", True)]
     assert len(said) == len({figure.name for figure in figures}) == 12
     for name in ("plain server", "Ray Serve", "Ray Serve, 2 shards"):
-        assert any(figure.name == f"{name}, by vectors, 8 clients" for figure in figures)
+        assert any(figure.name == f"{name}, by vectors, 4 clients" for figure in figures)
     assert all(figure.value > 0 for figure in figures if figure.unit != "requests")
 
 
