@@ -85,6 +85,7 @@ def test_every_case_can_be_chosen():
     [
         (["--case", "nonsense"], 2, ".*'--case': 'nonsense' is not one of 'pq', .*"),
         (["--rows", "5"], 2, "Invalid value for '--rows': 5 is not in the range x>=10000.*"),
+        (["--ivf", "--case", "pq"], 2, "--case is not for --ivf, which has rows of its own.*"),
         (["--out", "no/such/folder"], 3, "folder not found: no/such/folder"),
     ],
 )
@@ -99,3 +100,14 @@ def test_a_table_is_printed(spdq):
     assert done.code == 0, done.err
     assert "| threads 2 against 1 8x8 batch 10k k=10 | spdq, 1 thread " in done.out
     assert done.err.startswith("spdq: ")
+
+
+def test_the_race_of_coarse_indexes(spdq, tmp_path):
+    if find_spec("faiss") is None:
+        pytest.skip('faiss of the faiss extra is absent: pip install "spdq[faiss]"')
+    done = spdq("bench", "speed", "--ivf", "--quick", "--rows", 10_000, "--out", tmp_path, "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert json.loads((tmp_path / "speed.json").read_text()) == report
+    assert "| 10k | faiss IndexIVFPQ 8x8 residual | 2 |" in (tmp_path / "speed.md").read_text()
+    assert all(line.startswith("spdq: ") for line in done.err.splitlines())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from spdq.errors import NotFoundError, StorageError
 from spdq_benchmarks.speed.results import Result, SpeedReport
@@ -44,10 +45,15 @@ def write_report(folder: Path, report: SpeedReport) -> None:
     NotFoundError, StorageError
         No such folder; it cannot be written.
     """
+    write_files(folder, report.to_json(), table(report))
+
+
+def write_files(folder: Path, report: dict[str, Any], markdown: str) -> None:
+    """``write_report`` of any report, as JSON and as Markdown."""
     from spdq.models.directory import write_bytes
 
     check_folder(folder)
-    files = {JSON_FILE: json.dumps(report.to_json(), indent=2) + "\n", TABLE_FILE: table(report) + "\n"}
+    files = {JSON_FILE: json.dumps(report, indent=2) + "\n", TABLE_FILE: markdown + "\n"}
     for name, text in files.items():
         try:
             write_bytes(folder / name, text.encode())

@@ -63,6 +63,11 @@ bench.add_command(encode)
     "--quick", is_flag=True, help="Few rows, few turns: shows that all of it works, not how fast it is."
 )
 @click.option(
+    "--ivf",
+    is_flag=True,
+    help="A coarse index against Faiss's, at equal recall, and nothing else; --case is not for it.",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws the collection."
 )
 @click.option(
@@ -77,6 +82,7 @@ def speed(
     n_rows: tuple[int, ...],
     repeats: int | None,
     quick: bool,
+    ivf: bool,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -89,10 +95,26 @@ def speed(
     """
     from spdq_benchmarks.speed import results as defaults
     from spdq_benchmarks.speed.benchmark import benchmark_speed
-    from spdq_benchmarks.speed.table import check_folder, table, write_report
+    from spdq_benchmarks.speed.table import check_folder, table, write_files, write_report
 
     if out is not None:
         check_folder(out)
+    if ivf:
+        from spdq_benchmarks.speed import list_race
+
+        if cases:
+            raise click.UsageError("--case is not for --ivf, which has rows of its own")
+        small = list_race.QUICK_LISTS if quick else list_race.ListSettings()
+        sizes = {"n_rows": n_rows, "repeats": repeats}
+        chosen_sizes: dict[str, Any] = {name: value for name, value in sizes.items() if value}
+        raced = list_race.benchmark_lists(replace(small, seed=seed, **chosen_sizes), say=note)
+        if out is not None:
+            write_files(out, raced.to_json(), list_race.list_table(raced))
+        if as_json:
+            print_json(raced.to_json())
+        else:
+            click.echo(list_race.list_table(raced))
+        return
     settings = defaults.QUICK if quick else defaults.Settings()
     chosen = {"n_rows": n_rows, "cases": cases, "repeats": repeats}
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value}
