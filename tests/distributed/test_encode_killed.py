@@ -1,4 +1,4 @@
-"""Encoding by Ray in programs that are killed or interrupted; then the rest is done."""
+"""Encoding by Ray in programs that are killed, interrupted, or lose a machine; then the rest is done."""
 
 from __future__ import annotations
 
@@ -58,6 +58,41 @@ RESUMED = """
         resume=True, progress=look,
     )
     print(json.dumps(kept))
+"""
+
+
+NODE = """
+    import sys
+    from pathlib import Path
+    from spdq.distributed.cluster import _set_environment
+    _set_environment(private=True)
+    import ray
+    from ray.cluster_utils import Cluster
+    from made_encodings import texts
+    import numpy as np
+    from spdq.data.items import Items
+    from spdq.distributed.encoding import encode_on_ray
+    from spdq.models import load_model
+
+    folder, n = Path(sys.argv[1]), int(sys.argv[2])
+    model, seen = load_model(folder / "model"), []
+    home = {"temp_dir": sys.argv[3], "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **home})
+    other = cluster.add_node(num_cpus=1)
+    ray.init(cluster.address, log_to_driver=False)
+
+    def lose_a_node(done, total):
+        if not seen:
+            cluster.remove_node(other, allow_graceful=False)
+        seen.append(done)
+
+    encode_on_ray(
+        model, folder / "model", Items(np.arange(n) + 1, texts(n), None), "text", folder / "ray.h5",
+        progress=lose_a_node,
+    )
+    print(seen[0], seen[-1], flush=True)
+    ray.shutdown()
+    cluster.shutdown()
 """
 
 
@@ -129,3 +164,18 @@ def test_the_command_is_interrupted_and_goes_on(made, folder, number, code):
         assert err.startswith("spdq: ")
         assert err.endswith(f" of {N} texts have no known word: nothing tells their codes apart\n")
         assert_done(made, folder)
+
+
+def test_a_machine_is_lost_and_the_others_go_on(made, folder):
+    home = Path("/tmp") / f"spdq-ray-{os.getpid()}-cluster"
+    try:
+        with start_driver(NODE, folder, N, home) as program:
+            out, err = program.communicate(timeout=300)
+        assert program.returncode == 0, err
+        # Ray itself tells on stdout what became of the machine.
+        first, last = map(int, out.splitlines()[-1].split())
+        assert first < last == N
+        assert_done(made, folder)
+        assert ray_processes(str(home)) == []
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
