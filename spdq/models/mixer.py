@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from spdq.features.named_texts import ModelTexts
 from spdq.models.config import TwoInputsConfig
 from spdq.models.inputs import by_region
 from spdq.models.model import Features, Floats
-from spdq.models.network import Inputs, NetworkModel, in_batches
+from spdq.models.network import Inputs, NetworkModel, Share, in_batches, whole
 from spdq.networks.mixer import MixerNetwork
 
 
@@ -115,14 +116,25 @@ def query_vectors(network: MixerNetwork, images: Floats) -> Floats:
 
 
 def document_vectors(
-    network: MixerNetwork, images: Floats | None, texts: Floats | None, parts: NDArray[np.int64] | None
+    network: MixerNetwork,
+    images: Floats | None,
+    texts: Floats | None,
+    parts: NDArray[np.int64] | None,
+    share: Share = whole,
 ) -> Floats:
-    """Vectors (n, dim) of documents from tower inputs of the image, the text (read by ``parts``) or both."""
+    """Vectors (n, dim) of documents from tower inputs of the image, the text (read by ``parts``) or both.
+
+    ``share`` says who computes which rows, see there.
+    """
     dim = network.norm.bias.shape[0]
     if texts is None or parts is None:
         if images is None:
             raise ValueError("documents need images or texts")
-        return in_batches(lambda rows: network.document(network.encoder(rows), None), dim, images)
+
+        def of_images(own: Floats) -> Floats:
+            return in_batches(lambda rows: network.document(network.encoder(rows), None), dim, own)
+
+        return share(of_images, images)
     vectors = np.empty((len(texts), dim), np.float32)
     for part in np.unique(parts).tolist():
         rows = parts == part
@@ -131,5 +143,8 @@ def document_vectors(
             regions = None if image is None else network.encoder(image)
             return network.document(regions, network.memory(text, part))
 
-        vectors[rows] = in_batches(embed, dim, texts[rows], *(() if images is None else (images[rows],)))
+        def of_both(*own: Floats, embed: Callable[..., Tensor] = embed) -> Floats:
+            return in_batches(embed, dim, *own)
+
+        vectors[rows] = share(of_both, texts[rows], *(() if images is None else (images[rows],)))
     return vectors

@@ -163,6 +163,15 @@ class NetworkModel(Model, Generic[C, N]):
         return model
 
 
+Share: TypeAlias = Callable[..., Floats]
+"""``share(compute, *inputs)`` is ``compute(*inputs)``, by rows and by whoever: training has others to share with."""
+
+
+def whole(compute: Callable[..., Floats], *inputs: Floats) -> Floats:
+    """Share with nobody."""
+    return compute(*inputs)
+
+
 def in_batches(embed: Callable[..., Tensor], dim: int, *inputs: Floats) -> Floats:
     """What a part of a network in evaluation mode makes of rows of tower inputs, (n, dim) float32, some at a time."""
 

@@ -74,9 +74,13 @@ class AdditiveQuantizer(Quantizer):
         for iteration in range(self.n_iterations):
             if iteration:
                 words = reseed_unused(words, codes, vectors, weights)
-                codes = Codebooks(words, "additive").encode(vectors)
+                codes = self._encoded(Codebooks(words, "additive"), vectors)
             words = update_words(codes, vectors, words, self.ridge, weights)
         return Codebooks(words, "additive", along=self.along)
+
+    def _encoded(self, codebooks: Codebooks, vectors: Floats) -> NDArray[np.uint8]:
+        """Codes (n, M) of vectors (n, D), each of its own: most of the work, which may be done in parts."""
+        return codebooks.encode(vectors)
 
 
 def residual_words(

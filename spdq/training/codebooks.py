@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spdq.models.spaces import AlignedSpace, Modality
-from spdq.models.spdq import SPDQModel, branches
-from spdq.quantizers.additive import AdditiveQuantizer
+from spdq.models.spdq import SPDQModel
 from spdq.quantizers.codebooks import Codebooks
 from spdq.training.alternation import LabelRows
+from spdq.training.ranks import ALONE, Ranks
 from spdq.training.recipes import TrainingRecipe
 from spdq.training.rows import TrainingRows
+from spdq.training.vectors import fitted_codebooks, shared_branches
 
 Floats = NDArray[np.float32]
 
@@ -33,7 +34,9 @@ LEFT_OUT = 0.5
 """Share of inputs and hidden units that are left out where the network is to be as unsure as it is of new items."""
 
 
-def fit_codebooks(model: SPDQModel, data: TrainingRows, bits: int, seed: int) -> Codebooks:
+def fit_codebooks(
+    model: SPDQModel, data: TrainingRows, bits: int, seed: int, ranks: Ranks = ALONE
+) -> Codebooks:
     """Additive codebooks of ``bits`` for a trained network and its space.
 
     The predictive space's are fitted on label-free vectors of training images, texts, units and, where texts have
@@ -42,38 +45,34 @@ def fit_codebooks(model: SPDQModel, data: TrainingRows, bits: int, seed: int) ->
     row, weighted by how often it occurs; their training error is that of the label-free vectors, too, which are what
     will be coded.
     """
-    space, vectors = model.space, fit_vectors(model, data, seed)
+    space, vectors = model.space, fit_vectors(model, data, seed, ranks)
     if not isinstance(space, AlignedSpace):
-        return _quantizer(bits, ALONG, seed).fit(vectors).codebooks_
+        return fitted_codebooks(bits, ALONG, seed, vectors, ranks)
     labels = LabelRows.of(data.labels[data.train].numpy())
-    quantizer = _quantizer(bits, 1.0, seed)
-    fitted = quantizer.fit(space.label_vectors(labels.rows), sample_weight=labels.counts).codebooks_
+    fitted = fitted_codebooks(bits, 1.0, seed, space.label_vectors(labels.rows), ranks, labels.counts)
     total, count = fitted.measured_error(vectors)
     return dataclasses.replace(fitted, training_error=total / count)
 
 
-def _quantizer(bits: int, along: float, seed: int) -> AdditiveQuantizer:
-    return AdditiveQuantizer(bits // 8, n_words=256, along=along, random_state=seed % (1 << 32))
-
-
-def fit_vectors(model: SPDQModel, data: TrainingRows, seed: int) -> Floats:
+def fit_vectors(model: SPDQModel, data: TrainingRows, seed: int, ranks: Ranks = ALONE) -> Floats:
     """The vectors (n, D) float32 that codebooks are fitted on."""
     random = np.random.default_rng([seed, 4])
     rows = np.sort(np.concatenate([data.train, data.validation]))
     recipe = TrainingRecipe(**model.training["recipe"])
-    image = _embed(model, "image", data.image[rows])
-    text = _embed(model, "text", data.text[rows])
+    image = _embed(model, "image", data.image[rows], ranks)
+    text = _embed(model, "text", data.text[rows], ranks)
     parts = [image, text, model.space.units(image, text)]
     if data.has_lines:
         views = [data.first_lines(rows), *(data.text_views(rows, recipe, random) for _ in range(TEXT_VIEWS))]
-        parts += [model.space.units(image, _embed(model, "text", view)) for view in views]
+        parts += [model.space.units(image, _embed(model, "text", view, ranks)) for view in views]
     vectors = np.concatenate(parts)
     if len(vectors) < FEW_FIT_ROWS and model.config.label_names:
         vectors = np.concatenate([vectors, _mixed(vectors, len(model.config.label_names), random)])
     if not isinstance(model.space, AlignedSpace):
         view = data.text_views(rows, recipe, random) if data.has_lines else data.text[rows]
         with unsure(model.network, int(random.integers(1 << 32))):
-            image, text = _embed(model, "image", data.image[rows]), _embed(model, "text", view)
+            # Not parted: what is left out is drawn batch by batch.
+            image, text = _embed(model, "image", data.image[rows], ALONE), _embed(model, "text", view, ALONE)
         vectors = np.concatenate([vectors, image, text, model.space.units(image, text)])
     if len(vectors) > MAX_FIT_ROWS:
         vectors = vectors[np.sort(random.choice(len(vectors), MAX_FIT_ROWS, replace=False))]
@@ -114,6 +113,6 @@ def _mixed(vectors: Floats, labels: int, random: np.random.Generator) -> Floats:
     return mixed
 
 
-def _embed(model: SPDQModel, modality: Modality, inputs: Tensor) -> Floats:
+def _embed(model: SPDQModel, modality: Modality, inputs: Tensor, ranks: Ranks) -> Floats:
     tower = model.network.image if modality == "image" else model.network.text
-    return model.space.vectors(modality, *branches(tower, inputs.numpy()))
+    return model.space.vectors(modality, *shared_branches(tower, inputs, ranks))

@@ -30,6 +30,7 @@ from spdq.training.click_pairs import ClickPairs
 from spdq.training.click_validation import HeldOutClicks, parted_clicks
 from spdq.training.inputs import Rows
 from spdq.training.needs import lacking, training_split
+from spdq.training.ranks import ALONE, Ranks
 from spdq.training.task import Task, steps_for
 from spdq.training.vectors import model_codebooks
 
@@ -165,12 +166,15 @@ class CSMTask(Task[CSMModel]):
         """Vectors of queries, each without some of its terms."""
         rows = self.text_extractor.transform([self.clicks.queries[place] for place in places])
         rows.data *= random.random(rows.nnz) >= self.recipe.term_dropout
-        return self.network.query(*query_rows(rows))
+        return self.ranks.embed(lambda own: self.network.query(*query_rows(own)), rows)
 
     def _images(self, rows: Rows) -> Tensor:
-        if self.mapped is not None:
-            return self.network.image(self.mapped[torch.from_numpy(rows)])
-        return self.network.image(torch.from_numpy(self.image_input(self.images[rows])))
+        def embed(own: Rows) -> Tensor:
+            if self.mapped is not None:
+                return self.network.image(self.mapped[torch.from_numpy(own)])
+            return self.network.image(torch.from_numpy(self.image_input(self.images[own])))
+
+        return self.ranks.embed(embed, rows)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the layers; for the embeddings of terms Adam that touches only those of the batch."""
@@ -182,7 +186,9 @@ class CSMTask(Task[CSMModel]):
         if self.judged is None:
             return {}
         queries = query_vectors(self.network, self.recipe.dim, self.judged_rows)
-        found = image_vectors(self.network, self.recipe.dim, self.image_input, self.images[self.judged.items])
+        found = _image_vectors(
+            self.network, self.recipe.dim, self.image_input, self.images[self.judged.items], self.ranks
+        )
         return self.judged.figure(queries, found)
 
     def _image_input(self, pixels: bool) -> InputMap:
@@ -210,7 +216,12 @@ class CSMTask(Task[CSMModel]):
 
     @classmethod
     def codebooks(
-        cls, model: CSMModel, dataset: Dataset, bits: int, at_hand: ClickPairs | None = None
+        cls,
+        model: CSMModel,
+        dataset: Dataset,
+        bits: int,
+        at_hand: ClickPairs | None = None,
+        ranks: Ranks = ALONE,
     ) -> Codebooks:
         """Fitted on mostly training images, which are what is searched.
 
@@ -224,11 +235,17 @@ class CSMTask(Task[CSMModel]):
         texts = model.text_extractor.transform([pairs.clicks.queries[place] for place in pairs.query[drawn]])
         queries = query_vectors(model.network, model.dim, texts)
         shown, clicked = (
-            image_vectors(model.network, model.dim, model.inputs["image"], images[chosen])
+            _image_vectors(model.network, model.dim, model.inputs["image"], images[chosen], ranks)
             for chosen in (rows, pairs.item[drawn])
         )
         together = units(clicked, queries, model.config.normalised)
-        return model_codebooks(model, np.concatenate([shown, shown, queries, together]), bits)
+        return model_codebooks(model, np.concatenate([shown, shown, queries, together]), bits, ranks)
+
+
+def _image_vectors(
+    network: CSMNetwork, dim: int, image_input: InputMap, features: NDArray[Any], ranks: Ranks
+) -> NDArray[np.float32]:
+    return ranks.share(lambda own: image_vectors(network, dim, image_input, own), features)
 
 
 def _images(dataset: Dataset) -> NDArray[Any]:

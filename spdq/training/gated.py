@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ from spdq.training.inputs import (
 )
 from spdq.training.needs import training_split
 from spdq.training.partners import Partners
+from spdq.training.ranks import ALONE, Ranks
 from spdq.training.task import Task, steps_for
 from spdq.training.vectors import Floats, model_codebooks, reciprocal_rank
 
@@ -98,20 +100,19 @@ class GatedTask(Task[GatedModel]):
         rows = random.choice(self.train, min(self.recipe.batch, len(self.train)), replace=False)
         partners = self.partners.draw(rows, random)
         texts, their_texts = self._texts(rows, partners, random)
+        network, embed = self.network, self.ranks.embed
         queries = {
-            "i": self.network.query_weights("image") * self.network.image(self.items.image[rows]),
-            "t": self.network.query_weights("text") * self.network.text(texts),
+            "i": network.query_weights("image") * embed(network.image, self.items.image[rows]),
+            "t": network.query_weights("text") * embed(network.text, texts),
         }
         targets = {
-            "i": self.network.image(self.items.image[partners]),
-            "t": self.network.text(their_texts),
+            "i": embed(network.image, self.items.image[partners]),
+            "t": embed(network.text, their_texts),
         }
-        targets["u"] = self.network.unit(targets["i"], targets["t"])
+        targets["u"] = embed(network.unit, targets["i"], targets["t"])
         cost = self.recipe.margin * torch.from_numpy(self.partners.differ(rows)).float()
         return {
-            f"{query}2{target}": structured_hinge_terms(
-                vectors / self.network.highest_score, theirs, cost
-            ).mean()
+            f"{query}2{target}": structured_hinge_terms(vectors / network.highest_score, theirs, cost).mean()
             for query, vectors in queries.items()
             for target, theirs in targets.items()
         }
@@ -129,8 +130,8 @@ class GatedTask(Task[GatedModel]):
         if not len(self.validation):
             return {}
         rows = np.concatenate([self.validation, self.train])
-        units = _forms(self.network, self.items, rows)["u"]
-        queries = _forms(self.network, self.items, self.validation)
+        units = _forms(self.network, self.items, rows, self.ranks)["u"]
+        queries = _forms(self.network, self.items, self.validation, self.ranks)
         own = self.partners.same(self.validation, rows)
         return {
             f"reciprocal rank {modality[0]}2u": reciprocal_rank(
@@ -141,12 +142,17 @@ class GatedTask(Task[GatedModel]):
 
     @classmethod
     def codebooks(
-        cls, model: GatedModel, dataset: Dataset, bits: int, at_hand: ItemInputs | None = None
+        cls,
+        model: GatedModel,
+        dataset: Dataset,
+        bits: int,
+        at_hand: ItemInputs | None = None,
+        ranks: Ranks = ALONE,
     ) -> Codebooks:
         """Fitted on the training rows, those to validate with included, as images, texts and units."""
         items = at_hand or mapped_items(dataset, model.inputs, model.text_extractor)
-        forms = _forms(model.network, items, training_split(dataset).train)
-        return model_codebooks(model, np.concatenate(list(forms.values())), bits)
+        forms = _forms(model.network, items, training_split(dataset).train, ranks)
+        return model_codebooks(model, np.concatenate(list(forms.values())), bits, ranks)
 
 
 def parted(texts: Tensor, theirs: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -163,13 +169,17 @@ def parted(texts: Tensor, theirs: Tensor, random: np.random.Generator) -> tuple[
     return sides[0], sides[1]
 
 
-def _forms(network: GatedNetwork, items: ItemInputs, rows: Rows) -> dict[str, Floats]:
+def _forms(network: GatedNetwork, items: ItemInputs, rows: Rows, ranks: Ranks) -> dict[str, Floats]:
     """Vectors (r, dim) of rows as images, texts and units, the network in evaluation mode."""
     dim = network.gate.out_features
     network.eval()
+
+    def embed(part: Callable[..., Tensor], *inputs: Floats) -> Floats:
+        return ranks.share(lambda *own: in_batches(part, dim, *own), *inputs)
+
     forms = {
-        "i": in_batches(network.image, dim, items.image[rows].numpy()),
-        "t": in_batches(network.text, dim, items.text[rows].numpy()),
+        "i": embed(network.image, items.image[rows].numpy()),
+        "t": embed(network.text, items.text[rows].numpy()),
     }
-    forms["u"] = in_batches(network.unit, dim, forms["i"], forms["t"])
+    forms["u"] = embed(network.unit, forms["i"], forms["t"])
     return forms

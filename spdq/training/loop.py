@@ -63,7 +63,7 @@ class Loop:
     identity
         What makes a run this run, JSON-able: a checkpoint is taken up by the same only.
     directory
-        Where log and checkpoints go; None keeps nothing. Made where it is missing.
+        Where log and checkpoints go; None keeps nothing. Made where it is missing. Of several ranks the first writes.
     resume
         Whether to take up the checkpoint in ``directory``, if there is one.
 
@@ -76,19 +76,29 @@ class Loop:
     """
 
     def __init__(
-        self, task: Task[Any], seed: int, identity: dict[str, Any], directory: Path | None, resume: bool
+        self,
+        task: Task[Any],
+        seed: int,
+        identity: dict[str, Any],
+        directory: Path | None,
+        resume: bool,
     ) -> None:
-        self.task, self.seed, self.identity, self.directory = task, seed, identity, directory
+        self.task, self.seed, self.identity, self.ranks = task, seed, identity, task.ranks
+        self.directory = directory if self.ranks.is_first else None
         self.optimizers = task.optimizers()
         self._rates = [[group["lr"] for group in one.param_groups] for one in self.optimizers]
         self.step = 0
         self.best: _Best | None = None
         self._saving, self._saved_at = 0.0, -math.inf
-        if directory is not None:
-            _make_directory(directory)
-            if resume and (directory / CHECKPOINT).is_file():
-                self._restore(directory)
-        self.log = TrainingLog(directory, from_step=self.step)
+        if self.directory is not None:
+            _make_directory(self.directory)
+        if directory is not None and resume and (directory / CHECKPOINT).is_file():
+            self._restore(directory)
+        self.ranks.check_alike("checkpoint, in a folder that all see", str(self.step))
+        self.ranks.begin_alike(
+            p for one in self.optimizers for group in one.param_groups for p in group["params"]
+        )
+        self.log = TrainingLog(self.directory, from_step=self.step)
 
     @property
     def kept_step(self) -> int:
@@ -102,7 +112,11 @@ class Loop:
         return self.step >= self.task.steps or waited >= PATIENCE * CHECK_EVERY
 
     def run(self, progress: Progress | None) -> None:
-        """Go on to the last step, or until validation stops improving; ends with the weights that are kept."""
+        """Go on to the last step, or until validation stops improving; ends with the weights that are kept.
+
+        Of several ranks the first reports progress.
+        """
+        progress = progress if self.ranks.is_first else None
         with torch.random.fork_rng(devices=[]):
             self._run(progress)
         if self.best is not None:
@@ -140,7 +154,8 @@ class Loop:
         terms = self.task.terms(self.step, random)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        torch.autograd.backward(torch.stack(list(terms.values())).sum())
+        torch.autograd.backward(self.ranks.objective(terms.values()))
+        self.ranks.add_gradients(self.task.network.parameters())
         torch.nn.utils.clip_grad_norm_(self._dense_parameters(), MAX_GRADIENT)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -154,7 +169,7 @@ class Loop:
         """Validate, log, save a checkpoint."""
         entry: dict[str, Any] = {"step": self.step, "loss": sum(means.values()), **means}
         self.task.network.eval()
-        if figures := self.task.validate():
+        if figures := self.ranks.told(self.task.validate()):
             entry["validation"] = figures
             value = sum(figures.values()) / len(figures)
             counts = self.step >= MAY_STOP_AFTER * self.task.steps

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from spdq.training.class_items import ClassItems, NoiseRule
 from spdq.training.class_samples import classed_rows, held_out_classes, learners
 from spdq.training.inputs import Rows, item_inputs, mapped_items
 from spdq.training.mixer_items import MixerItems
+from spdq.training.ranks import ALONE, Ranks
 from spdq.training.task import Task, steps_for
 from spdq.training.vectors import model_codebooks, reciprocal_rank
 
@@ -154,7 +156,7 @@ class MixerTask(Task[MixerModel]):
         own = self.samples.classes[drawn]
         classes = self.head.sample(own, random)
         places = torch.from_numpy(np.searchsorted(classes, own))
-        weights = self.head.rows(classes)
+        weights = self.ranks.alike(self.head.rows(classes))
 
         def cost(vectors: Tensor, of: Tensor) -> Tensor:
             terms = margin_softmax_terms(
@@ -167,37 +169,43 @@ class MixerTask(Task[MixerModel]):
     def _costs(self, drawn: Rows, cost: Cost, random: np.random.Generator) -> dict[str, Tensor]:
         """Terms of each form that the drawn items have as samples."""
         recipe, network, rows = self.recipe, self.network, self.train[drawn]
+        embed = self.ranks.embed
         seen, told = torch.from_numpy(self.items.has_image[rows]), torch.from_numpy(self.items.has_text[rows])
         everyone = torch.arange(len(rows))
-        regions = network.encoder(self.items.image[rows])
-        costs = {"query": cost(network.query(regions[seen]), everyone[seen])}
+        regions = embed(network.encoder, self.items.image[rows])
+        costs = {"query": cost(embed(network.query, regions[seen]), everyone[seen])}
         if recipe.image:
-            costs["image"] = recipe.image * cost(network.document(regions[seen], None), everyone[seen])
+            images = embed(lambda own: network.document(own, None), regions[seen])
+            costs["image"] = recipe.image * cost(images, everyone[seen])
         if not recipe.text and not recipe.unit:
             return costs
         texts = self.items.text_views(rows, recipe, random)
-        concepts = torch.stack([network.memory(texts, part) for part in range(recipe.parts)])
+        concepts = torch.stack(
+            [embed(partial(network.memory, part=part), texts) for part in range(recipe.parts)]
+        )
         if recipe.text:
             part, who = torch.from_numpy(self.learners[drawn].T).logical_and(told).nonzero(as_tuple=True)
-            costs["text"] = recipe.text * cost(network.document(None, concepts[part, who]), who)
+            told_of = embed(lambda own: network.document(None, own), concepts[part, who])
+            costs["text"] = recipe.text * cost(told_of, who)
         if recipe.unit:
             both = everyone[seen & told]
             said = concepts[self.items.parts[rows[both]], both]
             # The fusion must not teach a part the texts that it is to read as unknown ones.
             said = said.detach() if recipe.parts > 1 else said
-            costs["unit"] = recipe.unit * cost(network.document(regions[both], said), both)
+            costs["unit"] = recipe.unit * cost(embed(network.document, regions[both], said), both)
         return costs
 
     def _judge(self) -> None:
         """Let the rule against noise set the classes that items count for."""
         recipe = self.recipe
         self.network.eval()
-        queries = self.items.queries(self.network, self.train)
-        documents = self.items.documents(self.network, self.train)
+        queries = self.items.queries(self.network, self.train, self.ranks)
+        documents = self.items.documents(self.network, self.train, self.ranks)
         self.network.train()
         vectors = functional.normalize(torch.from_numpy(queries + documents), dim=1).numpy()
         rule = NoiseRule(recipe.far, recipe.lead, recipe.near, recipe.apart)
-        self.samples.count_for(rule.judge(vectors, self.samples.given, self.head.weights.detach().numpy()))
+        classes = rule.judge(vectors, self.samples.given, self.head.weights.detach().numpy())
+        self.samples.count_for(self.ranks.told_arrays({"classes": classes})["classes"])
 
     def validate(self) -> dict[str, float]:
         if not len(self.validation):
@@ -205,13 +213,18 @@ class MixerTask(Task[MixerModel]):
         queries = self.validation[np.unique(self.classes[self.validation], return_index=True)[1]]
         others = np.setdiff1d(np.concatenate([self.train, self.validation]), queries)
         own = self.classes[queries][:, None] == self.classes[others][None, :]
-        asked = self.items.queries(self.network, queries)
-        found = self.items.documents(self.network, others)
+        asked = self.items.queries(self.network, queries, self.ranks)
+        found = self.items.documents(self.network, others, self.ranks)
         return {"reciprocal rank i2u": reciprocal_rank(asked, found, own)}
 
     @classmethod
     def codebooks(
-        cls, model: MixerModel, dataset: Dataset, bits: int, at_hand: MixerItems | None = None
+        cls,
+        model: MixerModel,
+        dataset: Dataset,
+        bits: int,
+        at_hand: MixerItems | None = None,
+        ranks: Ranks = ALONE,
     ) -> Codebooks:
         """Fitted on the rows with a class, those to validate with included, as documents and as queries."""
         items = at_hand
@@ -219,5 +232,6 @@ class MixerTask(Task[MixerModel]):
             mapped = mapped_items(dataset, model.inputs, model.text_extractor, model.config.regions)
             items = MixerItems.of(dataset, mapped, model.config.parts)
         rows, _ = classed_rows(dataset)
-        vectors = np.concatenate([items.documents(model.network, rows), items.queries(model.network, rows)])
-        return model_codebooks(model, vectors[vectors.any(axis=1)], bits)
+        both = items.documents(model.network, rows, ranks), items.queries(model.network, rows, ranks)
+        vectors = np.concatenate(both)
+        return model_codebooks(model, vectors[vectors.any(axis=1)], bits, ranks)

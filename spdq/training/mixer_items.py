@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from spdq.models.mixer import document_vectors, memory_parts, query_vectors
 from spdq.models.model import Floats, present
 from spdq.networks.mixer import MixerNetwork
 from spdq.training.inputs import ItemInputs, Rows
+from spdq.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +37,13 @@ class MixerItems(ItemInputs):
             parts=memory_parts(texts, parts),
         )
 
-    def queries(self, network: MixerNetwork, rows: Rows) -> Floats:
+    def queries(self, network: MixerNetwork, rows: Rows, ranks: Ranks = ALONE) -> Floats:
         """Vectors (r, dim) of images as queries, 0 where there is no image; the network in evaluation mode."""
-        vectors = query_vectors(network, self.image[rows].numpy())
+        vectors = ranks.share(partial(query_vectors, network), self.image[rows].numpy())
         vectors[~self.has_image[rows]] = 0
         return vectors
 
-    def documents(self, network: MixerNetwork, rows: Rows) -> Floats:
+    def documents(self, network: MixerNetwork, rows: Rows, ranks: Ranks = ALONE) -> Floats:
         """Vectors (r, dim) of items as documents of what they have, 0 where that is nothing."""
         seen, told = self.has_image[rows], self.has_text[rows]
         vectors = np.zeros((len(rows), network.norm.bias.shape[0]), np.float32)
@@ -56,5 +58,6 @@ class MixerItems(ItemInputs):
                 self.image[chosen].numpy() if image else None,
                 self.text[chosen].numpy() if text else None,
                 self.parts[chosen],
+                ranks.share,
             )
         return vectors

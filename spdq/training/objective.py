@@ -17,6 +17,7 @@ from spdq.models.spaces import UNIT_IMAGE_WEIGHT, Modality
 from spdq.networks.spdq import SPDQNetwork, Tower, TowerOutput
 from spdq.training.alternation import Alignment
 from spdq.training.inputs import Rows
+from spdq.training.ranks import ALONE, Ranks
 from spdq.training.recipes import TrainingRecipe
 from spdq.training.rows import TrainingRows
 from spdq.training.teacher import Lessons
@@ -33,6 +34,7 @@ def batch_terms(
     alignment: Alignment | None,
     lessons: Mapping[Modality, Lessons],
     random: np.random.Generator,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Tensor]:
     """Weighted terms of the objective, scalars by name; their sum is what is minimised.
 
@@ -40,10 +42,12 @@ def batch_terms(
     other terms). ``alignment`` None leaves O_q out, as in the first epoch when there is none yet. ``lessons`` are the
     teacher's, where the recipe has one. Without labels the contrastive term is all there is.
     """
-    image = network.image(data.image[rows])
+    image = ranks.embed(network.image, data.image[rows])
     views = 2 if data.has_lines else 1
     texts = [
-        network.text(data.text_views(rows, recipe, random) if data.has_lines else data.text[rows])
+        ranks.embed(
+            network.text, data.text_views(rows, recipe, random) if data.has_lines else data.text[rows]
+        )
         for _ in range(views)
     ]
     labels = data.labels[rows]
@@ -55,7 +59,9 @@ def batch_terms(
         ]
         terms["classification"] = recipe.classification * torch.stack(each).sum()
     if lessons:
-        terms["distillation"] = recipe.distillation * _distillation(network, data, lessons, recipe, random)
+        terms["distillation"] = recipe.distillation * _distillation(
+            network, data, lessons, recipe, random, ranks
+        )
     if recipe.mean_embedding:
         pairs = class_pairs(labels)
         if pairs.classes:
@@ -89,12 +95,13 @@ def _distillation(
     lessons: Mapping[Modality, Lessons],
     recipe: TrainingRecipe,
     random: np.random.Generator,
+    ranks: Ranks,
 ) -> Tensor:
     """Cross-entropy of both towers' posteriors with the teacher's, on mixes of training inputs."""
     terms = []
     towers: dict[Modality, Tower] = {"image": network.image, "text": network.text}
     for modality, tower in towers.items():
         inputs, posteriors = lessons[modality].draw(recipe.lesson_batch, recipe.lesson_noise, random)
-        each = label_set_terms(tower(inputs).logits, posteriors, data.label_sets, 0.0)
+        each = label_set_terms(ranks.embed(tower, inputs).logits, posteriors, data.label_sets, 0.0)
         terms.append(each.sum(dim=0).mean())
     return torch.stack(terms).sum()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from spdq import __version__
 from spdq.data.dataset import Dataset
 from spdq.errors import DataError, IncompatibleError, UsageError
 from spdq.models.model import Model
 from spdq.quantizers.codebooks import Floats, checked_vectors
+from spdq.training.joining import joined_ranks
 from spdq.training.loop import Loop, Progress
-from spdq.training.provenance import run_identity, training_digest
+from spdq.training.provenance import data_digest, run_identity, training_digest
 from spdq.training.recipes import AnyRecipe, chosen_recipe
 from spdq.training.task import M, Task
 from spdq.training.vectors import OWN_ALONG, additive_codebooks
@@ -37,6 +40,9 @@ def train_task(
 
     Same data, settings, machine and versions give the same model, also when the run was interrupted and resumed:
     every step draws from a generator of its own.
+
+    Where ``torchrun`` or Ray Train has started several processes, each makes this call and they learn together, as its
+    ``ranks``: see ``joined_ranks``. All return the model; the first alone writes and reports progress.
 
     Parameters
     ----------
@@ -65,23 +71,32 @@ def train_task(
     DataError
         The data set lacks what training needs.
     IncompatibleError
-        The checkpoint belongs to another run.
+        The checkpoint belongs to another run, or ranks have different data or settings.
     StorageError
         The directory cannot be written.
+    UnavailableError
+        Another rank ended or cannot be reached.
     """
     settings = chosen_recipe(task.recipes, recipe)
     check_bits(bits)
     check_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        learning = task(dataset, settings, seed, bits)
-    loop = Loop(learning, seed, run_identity(dataset, asdict(settings), seed, bits), directory, resume)
-    loop.run(progress)
-    split = dataset.split.kind if dataset.split else ""
-    model = learning.model({**loop.identity, "split": split, **learning.sizes, "steps": loop.kept_step})
-    if directory is not None:
-        model.save_pretrained(directory)
-        loop.forget()
+    with joined_ranks() as ranks:
+        if ranks.size > 1:
+            same = [dataset.name, asdict(settings), seed, bits, data_digest(dataset), __version__]
+            ranks.check_alike("data and settings", json.dumps(same))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            learning = task(dataset, settings, seed, bits)
+        learning.ranks = ranks
+        identity = run_identity(dataset, asdict(settings), seed, bits)
+        loop = Loop(learning, seed, identity, directory, resume)
+        loop.run(progress)
+        split = dataset.split.kind if dataset.split else ""
+        model = learning.model({**identity, "split": split, **learning.sizes, "steps": loop.kept_step})
+        if directory is not None and ranks.is_first:
+            model.save_pretrained(directory)
+            loop.forget()
+        ranks.wait()
     return model
 
 

@@ -13,18 +13,20 @@ from spdq.data.dataset import Dataset
 from spdq.models.config import SPDQConfig
 from spdq.models.inputs import Columns, KernelBasis
 from spdq.models.spaces import AlignedSpace, Modality, PredictiveSpace
-from spdq.models.spdq import SPDQModel, branches
+from spdq.models.spdq import SPDQModel
 from spdq.networks.spdq import SPDQNetwork
 from spdq.quantizers.codebooks import Codebooks
 from spdq.training.alternation import Alignment, LabelRows, initial_alignment, update_alignment
 from spdq.training.codebooks import fit_codebooks
 from spdq.training.inputs import mapped_items
 from spdq.training.objective import batch_terms
+from spdq.training.ranks import ALONE, Ranks
 from spdq.training.recipes import RECIPES, TrainingRecipe
 from spdq.training.rows import TrainingRows, batch_rows, training_rows
 from spdq.training.task import Task, steps_for
 from spdq.training.teacher import Lessons, make_lessons
 from spdq.training.validation import validation_figures
+from spdq.training.vectors import shared_branches
 
 FINAL_TURNS = 10
 """Closed-form turns after the last step of the paper's recipe."""
@@ -78,10 +80,12 @@ class SPDQTask(Task[SPDQModel]):
             self.network.train()
         whole_classes = bool(self.recipe.contrastive) and step % 2 == 1
         rows = batch_rows(self.data, self.recipe.batch, whole_classes, random)
-        return batch_terms(self.network, self.data, rows, self.recipe, self.alignment, self.lessons, random)
+        return batch_terms(
+            self.network, self.data, rows, self.recipe, self.alignment, self.lessons, random, self.ranks
+        )
 
     def validate(self) -> dict[str, float]:
-        return validation_figures(self.network, self.data) if len(self.data.validation) else {}
+        return validation_figures(self.network, self.data, self.ranks) if len(self.data.validation) else {}
 
     def state(self) -> dict[str, Tensor]:
         if self.alignment is None:
@@ -109,7 +113,12 @@ class SPDQTask(Task[SPDQModel]):
 
     @classmethod
     def codebooks(
-        cls, model: SPDQModel, dataset: Dataset, bits: int, at_hand: TrainingRows | None = None
+        cls,
+        model: SPDQModel,
+        dataset: Dataset,
+        bits: int,
+        at_hand: TrainingRows | None = None,
+        ranks: Ranks = ALONE,
     ) -> Codebooks:
         """See ``fit_codebooks``."""
         data, seed = at_hand, model.training["seed"]
@@ -118,16 +127,22 @@ class SPDQTask(Task[SPDQModel]):
             data = training_rows(
                 dataset, recipe, seed, mapped_items(dataset, model.inputs, model.text_extractor)
             )
-        return fit_codebooks(model, data, bits, seed)
+        return fit_codebooks(model, data, bits, seed, ranks)
 
     def align(self) -> None:
         """One closed-form turn: C, Z, D and B (equations 17 to 23). Leaves the network in evaluation mode."""
         self.network.eval()
-        image, _ = branches(self.network.image, self.data.image[self.data.train].numpy())
-        text, _ = branches(self.network.text, self.data.text[self.data.train].numpy())
+        image, text = (
+            shared_branches(tower, inputs[self.data.train], self.ranks)[0]
+            for tower, inputs in (
+                (self.network.image, self.data.image),
+                (self.network.text, self.data.text),
+            )
+        )
         label_rows = LabelRows.of(self.data.labels[self.data.train].numpy())
         if self.alignment is None:
             self.alignment = initial_alignment(
                 label_rows, self.recipe.shared, self.recipe.align_dim, self.bits // 8, 256, self.seed
             )
-        self.alignment = update_alignment(self.alignment, image, text, label_rows, self.recipe.quantization)
+        turned = update_alignment(self.alignment, image, text, label_rows, self.recipe.quantization)
+        self.alignment = Alignment(**self.ranks.told_arrays(vars(turned)))

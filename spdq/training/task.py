@@ -17,6 +17,7 @@ from spdq.models.config import ModelConfig
 from spdq.models.network import Inputs, NetworkModel
 from spdq.quantizers.codebooks import Codebooks
 from spdq.training.inputs import image_settings
+from spdq.training.ranks import ALONE, Ranks
 from spdq.training.recipes import AnyRecipe
 
 M = TypeVar("M", bound=NetworkModel[Any, Any])
@@ -61,6 +62,8 @@ class Task(ABC, Generic[M]):
     """What is kept in the end."""
     steps: int
     """Of a whole run."""
+    ranks: Ranks = ALONE
+    """The processes that this one learns with."""
 
     def __init__(self, dataset: Dataset, recipe: AnyRecipe, seed: int, bits: int) -> None:
         self.dataset, self.recipe, self.seed, self.bits = dataset, recipe, seed, bits
@@ -82,13 +85,16 @@ class Task(ABC, Generic[M]):
     def terms(self, step: int, random: np.random.Generator) -> dict[str, Tensor]:
         """Weighted terms of one step's objective by name; their sum is minimised. The network is in training mode.
 
-        All randomness comes from ``random`` and torch's generator, both seeded by (seed, step).
+        All randomness comes from ``random`` and torch's generator, both seeded by (seed, step), and is drawn for the
+        whole batch on every rank. What the network is asked goes through ``ranks.embed``.
         """
 
     @classmethod
     @abstractmethod
-    def codebooks(cls, model: M, dataset: Dataset, bits: int, at_hand: Any = None) -> Codebooks:
-        """Codebooks of ``bits`` for a trained model, from the data set it was trained on.
+    def codebooks(
+        cls, model: M, dataset: Dataset, bits: int, at_hand: Any = None, ranks: Ranks = ALONE
+    ) -> Codebooks:
+        """Codebooks of ``bits`` for a trained model, from the data set it was trained on; the same for any ``ranks``.
 
         What is not ``at_hand`` is made of the data set by the model's own extractor and input maps.
         """
@@ -105,7 +111,7 @@ class Task(ABC, Generic[M]):
             image_settings(self.dataset),
             **self.own_arguments(),
         )
-        model.codebooks = self.codebooks(model, self.dataset, self.bits, self.at_hand)
+        model.codebooks = self.codebooks(model, self.dataset, self.bits, self.at_hand, self.ranks)
         return model
 
     def own_arguments(self) -> dict[str, Any]:

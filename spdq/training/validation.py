@@ -7,16 +7,16 @@ from torch import Tensor
 
 from spdq.evaluation import evaluate_labels
 from spdq.models.spaces import PredictiveSpace
-from spdq.models.spdq import branches
 from spdq.networks.spdq import SPDQNetwork
+from spdq.training.ranks import ALONE, Ranks
 from spdq.training.rows import TrainingRows
-from spdq.training.vectors import reciprocal_rank
+from spdq.training.vectors import Floats, reciprocal_rank, shared_branches
 
 VALIDATION_INSTANCE_WEIGHT = 0.3
 """Between the weights that models are given for queries: validation is to watch both parts of the vector."""
 
 
-def validation_figures(network: SPDQNetwork, data: TrainingRows) -> dict[str, float]:
+def validation_figures(network: SPDQNetwork, data: TrainingRows, ranks: Ranks = ALONE) -> dict[str, float]:
     """map@all of the validation rows as queries among the training rows, by posteriors and shared space, both ways.
 
     Without labels the reciprocal rank of each validation row's own other half, among those of all rows.
@@ -25,9 +25,9 @@ def validation_figures(network: SPDQNetwork, data: TrainingRows) -> dict[str, fl
     space = PredictiveSpace(data.label_sets, network.image.shared.out_features)
     labels = data.labels.numpy().astype(np.uint8)
 
-    def embed(modality: str, inputs: Tensor) -> np.ndarray:
+    def embed(modality: str, inputs: Tensor) -> Floats:
         tower = network.image if modality == "image" else network.text
-        shared, logits = branches(tower, inputs.numpy())
+        shared, logits = shared_branches(tower, inputs, ranks)
         return space.vectors("image" if modality == "image" else "text", shared, logits)
 
     figures = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from spdq_cli import errors
 from spdq_cli.output import json_option, print_facts
 from spdq_cli.progress import progress_bar, quiet_option
 
@@ -57,12 +58,15 @@ def train(
     """Train a model on the training rows of DATA.h5 and write it to MODEL_DIR.
 
     After Ctrl-C the same command with --resume goes on, and ends with the same model as if never interrupted.
+
+    Several processes learn one model together: torchrun --nproc-per-node 2 -m spdq_cli train DATA.h5 MODEL_DIR.
     """
     from spdq.data.dataset import Dataset
     from spdq.errors import UsageError
     from spdq.models.directory import CONFIG
     from spdq.training import train as train_model
     from spdq.training.checkpoint import CHECKPOINT
+    from spdq.training.joining import is_first
 
     checkpoint = model_dir / CHECKPOINT
     if (model_dir / CONFIG).exists():
@@ -76,7 +80,7 @@ def train(
         dataset = dataset.select_labels(labels)
     is_new = not model_dir.exists()
     try:
-        with progress_bar("Training steps", quiet) as progress:
+        with progress_bar("Training steps", quiet or not is_first()) as progress:
             model = train_model(
                 system,
                 dataset,
@@ -88,13 +92,17 @@ def train(
                 progress=progress,
             )
     except KeyboardInterrupt as stop:
+        if not is_first():  # The first rank says it for all.
+            raise click.exceptions.Exit(errors.INTERRUPTED) from stop
         stop.args = (_way_on(checkpoint),)
         raise
     except Exception:
-        if is_new:
+        if is_new and is_first():
             with contextlib.suppress(OSError):  # A run that never got to a checkpoint leaves an empty folder.
                 model_dir.rmdir()
         raise
+    if not is_first():
+        return
     made = {"model": str(model_dir), "type": system, "recipe": recipe, "bits": int(bits)}
     made |= {name: model.training[name] for name in ("dataset", "split", "rows", "seed", "steps")}
     print_facts({**made, "fingerprint": model.fingerprint}, as_json)
