@@ -14,7 +14,7 @@ from oracles_csm import made_log
 from oracles_gated import made_drawings
 from oracles_training import made_dataset
 
-from spdq.training import _task, codebooks
+from spdq.training import codebooks, task_of
 from spdq.training.loop import Loop
 from spdq.training.ranks import ALONE
 
@@ -64,14 +64,14 @@ SHORT = ("spdq", "spdq paper", "csm", "mixer", "gated")
 
 def recipe(world):
     system, _, name, changes = WORLDS[world]
-    return replace(_task(system).recipes[name], **SMALL, **changes)
+    return replace(task_of(system).recipes[name], **SMALL, **changes)
 
 
 def first_loop(world, ranks=ALONE):
     """A run that is about to begin, from weights of which none is 0."""
     system, make, _, _ = WORLDS[world]
     torch.manual_seed(SEED)
-    task = _task(system)(make(), recipe(world), SEED, 16)
+    task = task_of(system)(make(), recipe(world), SEED, 16)
     task.ranks = ranks
     with torch.no_grad():
         for parameter in task.network.parameters():

@@ -48,7 +48,7 @@ def train(
     """
     from spdq.training.run import train_task
 
-    model: Model = train_task(_task(system), dataset, bits, recipe, seed, directory, resume, progress)
+    model: Model = train_task(task_of(system), dataset, bits, recipe, seed, directory, resume, progress)
     return model
 
 
@@ -67,7 +67,7 @@ def with_bits(model: M, dataset: Dataset, bits: int) -> M:
     """
     from spdq.training.run import recoded
 
-    made: M = recoded(_task(model.config.model_type), model, dataset, bits)
+    made: M = recoded(task_of(model.config.model_type), model, dataset, bits)
     return made
 
 
@@ -100,7 +100,8 @@ def quantized_for(model: M, vectors: NDArray[np.float32], bits: int | None = Non
     return made
 
 
-def _task(system: str) -> type[Task[Any]]:
+def task_of(system: str) -> type[Task[Any]]:
+    """The task of a system, by its name. Raises UsageError for an unknown one."""
     from spdq.errors import UsageError
 
     if system not in SYSTEMS:

@@ -68,7 +68,7 @@ def joined_ranks() -> Iterator[Ranks]:
         raise _with_cause(error, store) from error
     except (SpdqError, KeyboardInterrupt) as error:
         with suppress(RuntimeError):
-            store.set(_ENDED, f"rank {ranks.rank}: {error or 'interrupted'}")
+            store.set(_ENDED, f"rank {ranks.rank}: {str(error) or 'interrupted'}")
         raise
     finally:
         dist.destroy_process_group()

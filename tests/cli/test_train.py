@@ -93,6 +93,8 @@ def test_nothing_to_resume(spdq, world, tmp_path):
     ("options", "code", "message"),
     [
         (["--labels", "taste:"], 4, "no label starts with 'taste:'; there are colour:, shape:"),
+        (["--workers", "2"], 2, "--workers and --address are for --ray"),
+        (["--address", "auto"], 2, "--workers and --address are for --ray"),
         (["--recipe", "soup"], 2, "'soup' is not one of 'default', 'paper'"),
         (["--model", "soup"], 2, "unknown system 'soup': known are spdq, csm, mixer, gated"),
     ],

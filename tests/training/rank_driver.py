@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from rank_worlds import SEED, SHORT, WORLDS, quick_codebooks, recipe, steps_of
 
 from spdq.errors import IncompatibleError
-from spdq.training import _task, loop, train
+from spdq.training import loop, task_of, train
 from spdq.training.checkpoint import CHECKPOINT
 from spdq.training.joining import joined_ranks
 from spdq.training.log import LOG
@@ -45,7 +45,7 @@ def runs(ranks, out):
         dataset, settings = make(), recipe(world)
         model = train(system, dataset, 16, settings, SEED, whole, progress=halfway)
         again = train(system, dataset, 16, settings, SEED, rest, resume=True)
-        alone = _task(system).codebooks(model, dataset, 16)
+        alone = task_of(system).codebooks(model, dataset, 16)
         said[world] = {
             "model": model.fingerprint,
             "resumed": again.fingerprint,

@@ -107,19 +107,19 @@ def long_run(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("how", ["one is killed", "all are interrupted"])
+@pytest.mark.parametrize("how", ["one is killed", "the first is interrupted"])
 def test_a_run_that_ends_early(long_run, tmp_path, how):
     folder = tmp_path / "model"
     command = [sys.executable, "-m", "spdq_cli", "train", str(long_run), str(folder), "--recipe", "paper"]
     processes = started(2, command, tmp_path)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not (folder / CHECKPOINT).exists() and time.monotonic() < until:
         time.sleep(0.05)
+    assert (folder / CHECKPOINT).is_file()
     if how == "one is killed":
         processes[1].kill()
     else:
-        for process in processes:
-            process.send_signal(signal.SIGINT)
+        processes[0].send_signal(signal.SIGINT)
     first, second = ended(processes)
     assert (first[1], second[1]) == ("", "")
     if how == "one is killed":
@@ -128,11 +128,11 @@ def test_a_run_that_ends_early(long_run, tmp_path, how):
         assert first[2].endswith("Start all ranks again, with --resume once there is a checkpoint\n")
         assert first[2].count("\n") == 1
     else:
-        assert (first[0], second[0]) == (130, 130)
+        assert (first[0], second[0]) == (130, 9)
         assert (
             first[2] == "spdq: interrupted: the same command with --resume goes on from the last checkpoint\n"
         )
-        assert second[2] == ""
+        assert second[2] == "spdq: error: another rank ended, rank 0: interrupted\n"
     assert (folder / CHECKPOINT).is_file()
 
 

@@ -91,7 +91,7 @@ def test_a_run_of_two_ranks(ranked, world):
 
 @pytest.mark.parametrize("world", SHORT)
 def test_the_weights_of_a_run_are_nearly_those_of_one_process(ranked, world):
-    """Nearly: Adam makes a step of full length of a gradient that is all rounding."""
+    """Nearly: Adam makes a step of full length of a gradient that is all rounding, and codes jump."""
     _, _, out = ranked(2)
     system, make, _, _ = WORLDS[world]
     two = load_model(out / f"{world}, whole")
@@ -99,7 +99,7 @@ def test_the_weights_of_a_run_are_nearly_those_of_one_process(ranked, world):
     for name, weights in two.network.state_dict().items():
         expected = one.network.state_dict()[name]
         apart = torch.linalg.vector_norm(weights - expected) / torch.linalg.vector_norm(expected)
-        assert apart < 0.01, name
+        assert apart < 0.05, name
 
 
 @pytest.mark.parametrize("size", [2, 3])

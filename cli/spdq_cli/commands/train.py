@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,6 +42,20 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="For everything drawn at random.")
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in MODEL_DIR.")
+@click.option("--ray", "on_ray", is_flag=True, help="Train by workers of Ray (extra ray).")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    show_default=False,
+    help="With --ray: processes, of a CPU each, that learn.  [default: 2]",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    default="",
+    show_default=False,
+    help="With --ray: the cluster.  [default: a private Ray on this machine]",
+)
 @quiet_option
 @json_option
 def train(
@@ -52,6 +67,9 @@ def train(
     labels: str,
     seed: int,
     resume: bool,
+    on_ray: bool,
+    workers: int | None,
+    address: str,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -59,7 +77,8 @@ def train(
 
     After Ctrl-C the same command with --resume goes on, and ends with the same model as if never interrupted.
 
-    Several processes learn one model together: torchrun --nproc-per-node 2 -m spdq_cli train DATA.h5 MODEL_DIR.
+    Several processes learn one model together, as --ray --workers 2 starts them, or torchrun --nproc-per-node 2 -m
+    spdq_cli train DATA.h5 MODEL_DIR.
     """
     from spdq.data.dataset import Dataset
     from spdq.errors import UsageError
@@ -68,6 +87,8 @@ def train(
     from spdq.training.checkpoint import CHECKPOINT
     from spdq.training.joining import is_first
 
+    if (workers or address) and not on_ray:
+        raise UsageError("--workers and --address are for --ray")
     checkpoint = model_dir / CHECKPOINT
     if (model_dir / CONFIG).exists():
         raise UsageError(f"{model_dir} already holds a model: choose another directory")
@@ -75,22 +96,24 @@ def train(
         raise UsageError(f"{model_dir} holds an interrupted run: go on with --resume, or remove {checkpoint}")
     if resume and not checkpoint.exists():
         raise UsageError(f"nothing to resume: {checkpoint} does not exist")
-    dataset = Dataset.load(data)
-    if labels:
-        dataset = dataset.select_labels(labels)
     is_new = not model_dir.exists()
     try:
         with progress_bar("Training steps", quiet or not is_first()) as progress:
-            model = train_model(
-                system,
-                dataset,
-                bits=int(bits),
-                recipe=recipe,
-                seed=seed,
-                directory=model_dir,
-                resume=resume,
-                progress=progress,
-            )
+            settings: dict[str, Any] = {"bits": int(bits), "recipe": recipe, "seed": seed, "resume": resume}
+            if on_ray:
+                from spdq.distributed.training import train as train_on_ray
+
+                cluster: dict[str, Any] = {
+                    "workers": workers or 2,
+                    "address": address or None,
+                    "labels": labels,
+                }
+                model = train_on_ray(system, data, model_dir, progress=progress, **settings, **cluster)
+            else:
+                dataset = Dataset.load(data)
+                if labels:
+                    dataset = dataset.select_labels(labels)
+                model = train_model(system, dataset, directory=model_dir, progress=progress, **settings)
     except KeyboardInterrupt as stop:
         if not is_first():  # The first rank says it for all.
             raise click.exceptions.Exit(errors.INTERRUPTED) from stop
