@@ -44,7 +44,7 @@ speed: $(VENV)/dev.stamp ## race the search against Faiss, up to 10M rows: 20 mi
 
 faults: $(VENV)/dev.stamp ## break indexes in every way, at full length: a quarter of an hour, as root; bench-out/faults
 	@mkdir -p bench-out/faults
-	SPDQ_FAULTS=full SPDQ_FAULTS_OUT=$(CURDIR)/bench-out/faults $(BIN)/python -m pytest -q tests/faults
+	SPDQ_FAULTS=full SPDQ_FAULTS_OUT=$(CURDIR)/bench-out/faults $(BIN)/python -m pytest -q tests/faults tests/distributed/test_sharded_faults.py
 
 serving: $(VENV)/dev.stamp ## ask the server 2,000 things of each kind, well and badly: a quarter of an hour
 	SPDQ_SERVING_CASES=2000 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q tests/serving/test_schemathesis.py

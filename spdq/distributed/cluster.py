@@ -86,6 +86,8 @@ def _set_environment(private: bool) -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     if private:
         os.environ.setdefault(_LOOPBACK, "0")
+        # Ray's workers give way to all other processes (15); those that answer somebody must not.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 

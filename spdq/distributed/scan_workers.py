@@ -82,7 +82,7 @@ class ScanWorkers:
         until = monotonic() + timeout
         refs = {number: self.send(method, number, *request) for number, request in requests.items()}
         try:
-            values = fetched(list(refs.values()), timeout)
+            values = fetched(list(refs.values()), max(0.0, timeout))
             return dict(zip(refs, values, strict=True))
         except UnavailableError:
             pass  # Whose fault it is, is found out one by one.

@@ -71,7 +71,8 @@ def shard_index(
     """Copy an index into so many shards in a new folder, which appears complete or not at all.
 
     The items are cut by their ids, in order, into shards as even as possible. Searched together the shards give what
-    the index gives. ``progress`` is called with the number of items done and their total.
+    the index gives. ``progress`` is called with the number of items done and their total. A killed process leaves the
+    hidden folder ``.NAME.*.tmp`` beside it, which may be deleted.
 
     Raises
     ------

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -190,8 +191,8 @@ class ShardedSnapshot(Snapshot):
     def _answers(
         self, method: str, question: tuple[Any, ...], filters: Filters | None, threads: int | None
     ) -> list[Any]:
-        """What the workers answer, each told what it lacks until it lacks nothing."""
-        workers, timeout = self._settings.workers, self._settings.timeout
+        """What the workers answer, each told what it lacks until it lacks nothing, or the time is up."""
+        workers, until = self._settings.workers, monotonic() + self._settings.timeout
         names = (
             None if filters is None else [None if one is None else self._filter(one)[0] for one in filters]
         )
@@ -212,11 +213,8 @@ class ShardedSnapshot(Snapshot):
                 for number, share in waiting.items()
             }
             lost: dict[int, UnavailableError] = {}
-            replies = workers.ask(
-                method, requests, timeout, self._name, lost if self._lost is not None else None
-            )
-            if self._lost is not None:
-                self._lost.update(path for number in lost for path in waiting.pop(number).paths)
+            left = until - monotonic()
+            replies = workers.ask(method, requests, left, self._name, lost)
             for number, reply in replies.items():
                 if not isinstance(reply, Lacking):
                     for one in of_name.values():
@@ -224,10 +222,14 @@ class ShardedSnapshot(Snapshot):
                     answers.append(reply)
                     del waiting[number]
                 elif reply.part:
-                    self._tell(waiting[number])
+                    self._tell(waiting[number], until, lost)
                 else:
                     for name in reply.filters:
                         sent[number][name] = _bits(waiting[number].segments, of_name[name])
+            for number, error in lost.items():
+                if self._lost is None:
+                    raise error
+                self._lost.update(waiting.pop(number).paths)
         return answers
 
     def _bounds(self, tables: Floats, k: int) -> Floats | None:
@@ -262,16 +264,16 @@ class ShardedSnapshot(Snapshot):
             self._filters[one] = uuid.uuid4().hex, set()
         return self._filters[one]
 
-    def _tell(self, share: Share) -> None:
-        """Send a worker its part. Raises UnavailableError where a writer has replaced files of this generation."""
-        workers, timeout = self._settings.workers, self._settings.timeout
+    def _tell(self, share: Share, until: float, lost: dict[int, UnavailableError]) -> None:
+        """Send a worker its part; ``lost`` takes what is in the way. Raises DamagedError."""
         try:
-            workers.ask("take", {share.number: (share.part,)}, timeout, self._name)
+            request = {share.number: (share.part,)}
+            self._settings.workers.ask("take", request, until - monotonic(), self._name, lost)
         except MissingFileError as error:
-            raise UnavailableError(
+            lost[share.number] = UnavailableError(
                 f"{share.name} was started anew, and a file of this generation is gone ({error}). "
                 "If a writer has replaced it, refresh() and search again"
-            ) from error
+            )
 
     def _name(self, number: int) -> str:
         return self.shares[number].name

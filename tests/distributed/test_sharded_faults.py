@@ -14,7 +14,7 @@ from ray_processes import ray_processes, start_driver
 
 from spdq.distributed.scan_workers import ScanWorkers
 from spdq.distributed.sharded_index import ShardedIndex
-from spdq.errors import UnavailableError
+from spdq.errors import DamagedError, UnavailableError
 from spdq.index import Index
 
 QUERIES = np.random.default_rng(0).integers(-2, 3, (3, 6)).astype(np.float32)
@@ -88,7 +88,7 @@ def test_a_worker_killed_in_mid_query_is_replaced(workers, tmp_path):
 def test_a_worker_that_hangs_is_an_error_or_flagged_and_replaced(workers, tmp_path):
     whole = make_shards(tmp_path / "s", range(60), np.arange(60) % 4, 4)
     with (
-        ShardedIndex.open(tmp_path / "s", workers=workers, timeout=2) as hasty,
+        ShardedIndex.open(tmp_path / "s", workers=workers, timeout=4) as hasty,
         ShardedIndex.open(tmp_path / "s", workers=workers) as shards,
     ):
         for partial in (False, True):
@@ -100,11 +100,13 @@ def test_a_worker_that_hangs_is_an_error_or_flagged_and_replaced(workers, tmp_pa
                     hasty.search(QUERIES, 60)
             else:
                 found = hasty.search(QUERIES, 60, allow_partial=True)
-                assert len(found.missing) == 2
+                assert (
+                    found.missing
+                )  # All four, where the machine is so slow that the other worker is late, too.
                 gone = [int(path.name.split("-")[1]) - 1 for path in found.missing]
                 rest = [number for number in range(60) if number % 4 not in gone]
                 kept = Index(whole.codebooks)
-                kept.add_codes(codes_of(rest), rest)
+                kept.add_codes(codes_of(rest).reshape(-1, 3), rest)
                 assert_same((found.distances, found.ids), kept.search(QUERIES, 60))
                 limits, distances, ids, missing = hasty.range_search(QUERIES, np.inf, allow_partial=True)
                 if not missing:  # It is back already.
@@ -112,6 +114,18 @@ def test_a_worker_that_hangs_is_an_error_or_flagged_and_replaced(workers, tmp_pa
             assert_same(shards.search(QUERIES, 9), whole.search(QUERIES, 9))
             assert len(scan_workers()) == 2
             assert victim not in scan_workers()
+
+
+def test_a_file_cut_short_under_a_worker_is_named(workers, tmp_path):
+    """The scan kills the worker (SIGBUS); the next one finds the file too short."""
+    make_shards(tmp_path / "s", range(60), np.arange(60) % 4, 4)
+    (file,) = (tmp_path / "s" / "shard-3-of-4" / "segments").glob("*.safetensors")
+    with ShardedIndex.open(tmp_path / "s", workers=workers) as shards:
+        shards.search(QUERIES)
+        file.chmod(0o644)
+        os.truncate(file, 0)
+        with pytest.raises(DamagedError, match=f"{file.name}: 0 bytes long, expected"):
+            shards.search(QUERIES)
 
 
 KILLED = """
