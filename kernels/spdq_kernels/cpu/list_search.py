@@ -2,7 +2,8 @@
 
 Where codes mean the same in all lists a query keeps its small tables, and starts from a sample as ``pilot`` has it.
 Where they do not, being residuals, its tables are made anew for each list; it starts with the lists that are asked for
-first (the nearest) until it has k rows, and its limit is the distance of one that it has seen: never too low.
+first (the nearest) until it has k rows, and its limit is the distance of one that it has seen, or is known to be
+there: never too low.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from spdq_kernels.cpu.block_scan import REPEATS
 from spdq_kernels.cpu.blocks import SMALL_WIDTH, Query, address
 from spdq_kernels.cpu.bounds import EVERYTHING, add_parts, find_lowest, quantize, reach
 from spdq_kernels.cpu.compiler import inlined, kernel, read, write
-from spdq_kernels.cpu.keys import NO_LIMIT, key_distance, select
+from spdq_kernels.cpu.keys import NO_LIMIT, key_distance, make_key, select
+from spdq_kernels.cpu.list_bound import bound_of_bytes, bound_of_halves
 from spdq_kernels.cpu.list_probes import by_list, choose_blocks, count_slots
 from spdq_kernels.cpu.list_scan import (
     QUAD_ROWS,
@@ -38,14 +40,16 @@ _ROW_BITS = np.uint64((1 << 32) - 1)
 
 
 @inlined
-def first_limit(scan_some, lists, mask, query, wanted, k, rank, keys, chosen, counters):  # type: ignore[no-untyped-def]
-    """A limit from a sample of the wanted lists' blocks, as ``pilot.first_limit`` has it."""
+def first_limit(  # type: ignore[no-untyped-def]
+    scan_some, lists, mask, query, wanted, k, rank, limit, most, keys, chosen, counters
+):
+    """A limit from a sample of the wanted lists' blocks, as ``pilot.first_limit`` has it, or the one there is."""
     n_blocks = np.int64(0)
     for which in wanted:
         n_blocks += lists.starts[which + 1] - lists.starts[which]
     count, start, stride, _ = sample_of(n_blocks)
     if count == 0 or rank > k:
-        return NO_LIMIT
+        return limit
     if rank == 0:
         rank = rank_of(k * count / n_blocks, k)
     count = choose_blocks(lists.starts, wanted, start, stride, chosen[:count])
@@ -57,14 +61,14 @@ def first_limit(scan_some, lists, mask, query, wanted, k, rank, keys, chosen, co
         count,
         rank,
         rank + rank // 2 + 8,
-        NO_LIMIT,
-        np.int64(EVERYTHING),
+        limit,
+        most,
         keys,
         np.int64(0),
         counters,
     )
     if size < rank:
-        return NO_LIMIT
+        return limit
     select(keys, size, rank)
     return keys[rank - 1] | _ROW_BITS
 
@@ -101,7 +105,7 @@ def query_for_list(asked, q, place, lowest, bound, small, order):  # type: ignor
 
 @inlined
 def scan_group(  # type: ignore[no-untyped-def]
-    kind, scan_run, scan_some, asked, lists, masks, k, rank, distances, rows, is_short, counters
+    kind, scan_run, scan_some, bound_of, asked, lists, masks, k, rank, distances, rows, is_short, counters
 ):
     """``search_lists`` for a few queries, which scan each list in turn."""
     tables, probes, starts = asked.tables, asked.probes, lists.starts
@@ -132,6 +136,10 @@ def scan_group(  # type: ignore[no-untyped-def]
                 query = query_for_list(asked, q, n_begun[q], lowest[kept], bound[kept], small, order)
                 n_begun[q] += 1
                 first, last = starts[which], starts[which + 1]
+                if n_begun[q] == 1:
+                    # Also above the key of the last row at that distance.
+                    within = bound_of(lists, masks[q], query, which, k)
+                    limit[q] = make_key(within, 0) | _ROW_BITS
                 no_sum = quantize(np.int64(kind), query, key_distance(limit[q]))
                 limit[q], _, size[q] = scan_run(
                     lists,
@@ -154,9 +162,22 @@ def scan_group(  # type: ignore[no-untyped-def]
             continue
         query = Query(tables[q], lowest[kept], bound[kept], small, order, np.float32(0))
         find_lowest(query)
-        quantize(np.int64(kind), query, np.float32(np.inf))
+        within = bound_of(lists, masks[q], query, probes[q, 0], k)
+        limit[q] = make_key(within, 0) | _ROW_BITS
+        most[q] = quantize(np.int64(kind), query, within)
         limit[q] = first_limit(
-            scan_some, lists, masks[q], query, probes[q], k, rank, keys[q], chosen, counters
+            scan_some,
+            lists,
+            masks[q],
+            query,
+            probes[q],
+            k,
+            rank,
+            limit[q],
+            most[q],
+            keys[q],
+            chosen,
+            counters,
         )
         most[q] = quantize(np.int64(kind), query, key_distance(limit[q]))
     pairs = np.empty(n_queries * n_probe, np.int64)
@@ -200,6 +221,7 @@ def search_lists(  # type: ignore[no-untyped-def]
     kind,
     scan_run,
     scan_some,
+    bound_of,
     tables,
     list_tables,
     offsets,
@@ -233,6 +255,7 @@ def search_lists(  # type: ignore[no-untyped-def]
             kind,
             scan_run,
             scan_some,
+            bound_of,
             asked,
             lists,
             masks[start:stop],
@@ -279,6 +302,7 @@ def lists_bytes(  # type: ignore[no-untyped-def]
         BYTES,
         scan_run_bytes,
         scan_some_bytes,
+        bound_of_bytes,
         tables,
         list_tables,
         offsets,
@@ -322,6 +346,7 @@ def lists_halves(  # type: ignore[no-untyped-def]
         HALVES,
         scan_run_halves,
         scan_some_halves,
+        bound_of_halves,
         tables,
         list_tables,
         offsets,

@@ -157,6 +157,18 @@ def prefetch(typing_context, address):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def store(typing_context, address, vector):  # type: ignore[no-untyped-def]
+    """Write 64 bytes to an address, in no alignment."""
+
+    def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        pointer = builder.bitcast(pointer_to(builder, values[0]), ir.PointerType(byte_vector(BYTES)))
+        builder.store(values[1], pointer).align = 1
+        return context.get_dummy_value()
+
+    return types.void(types.int64, VECTOR), emit
+
+
+@intrinsic
 def zeros(typing_context):  # type: ignore[no-untyped-def]
     """64 zeros."""
     return VECTOR(), lambda context, builder, signature, values: constant(0)
