@@ -49,8 +49,8 @@ def fitted_codebooks(
 ) -> Codebooks:
     """Codebooks fitted on all of vectors (n, D): the bytes of one process, of which each rank encodes a part.
 
-    Sums over vectors are not parted: every rank adds them all, in the one order that one process adds them in. They are
-    a fifth of the work beside assignments, and there are never more than ``MAX_FIT_ROWS`` of them.
+    k-means and sums over vectors are not parted: every rank does them all, in the one order that one process adds in.
+    They are four tenths of the work, and there are never more than ``MAX_FIT_ROWS`` vectors.
     """
     quantizer = _RankedQuantizer(bits // 8, n_words=256, along=along, random_state=seed % (1 << 32))
     quantizer.ranks = ranks

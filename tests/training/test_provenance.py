@@ -10,7 +10,7 @@ from oracles_training import made_dataset
 from spdq.data import make_split
 from spdq.data.query_items import QueryItems
 from spdq.errors import DataError
-from spdq.training.provenance import training_digest
+from spdq.training.provenance import data_digest, training_digest
 
 DATA = made_dataset(20)
 
@@ -47,3 +47,19 @@ def test_other_classes_or_clicks_have_another_digest():
 def test_without_a_split_there_is_none():
     with pytest.raises(DataError, match="data set made has no split: make one"):
         training_digest(DATA.with_split(None))
+
+
+@pytest.mark.parametrize("text", ["features", "wide", "raw"])
+def test_the_digest_of_data_tells_what_was_read(text):
+    dataset = made_dataset(20, text)
+    assert data_digest(dataset) == data_digest(made_dataset(20, text))
+    others = [
+        replace(dataset, image_features=dataset.image_features + 1),
+        replace(dataset, labels=1 - dataset.labels),
+        replace(dataset, classes=np.zeros(20, np.int64)),
+    ]
+    if text == "raw":
+        others.append(replace(dataset, texts=(*dataset.texts[:-1], "other")))
+    else:
+        others.append(replace(dataset, text_features=dataset.text_features * 2))
+    assert len({data_digest(one) for one in (dataset, *others)}) == 5
