@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from interrupts import heeding_ctrl_c
 from oracles_csm import made_log
 from oracles_gated import made_drawings
 from oracles_training import made_dataset
@@ -122,17 +123,18 @@ def started(size, command, directory, **more):
     }
     common = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     common |= {name: str(value) for name, value in run.items()}
-    return [
-        subprocess.Popen(
-            command,
-            env={**common, "RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=directory,
-        )
-        for rank in range(size)
-    ]
+    with heeding_ctrl_c():
+        return [
+            subprocess.Popen(
+                command,
+                env={**common, "RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=directory,
+            )
+            for rank in range(size)
+        ]
 
 
 def ended(processes, seconds=120):

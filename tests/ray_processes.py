@@ -9,6 +9,8 @@ import textwrap
 import time
 from pathlib import Path
 
+from interrupts import heeding_ctrl_c
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -16,13 +18,14 @@ def start_driver(code: str, *args: object, **environment: str | None) -> subproc
     """A Python program with pipes; a variable of the environment that is None is taken away."""
     paths = [ROOT, ROOT / "tests", *(ROOT / room for room in ("kernels", "cli", "benchmarks"))]
     changed = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))} | environment
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
-        env={name: value for name, value in changed.items() if value is not None},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with heeding_ctrl_c():
+        return subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
+            env={name: value for name, value in changed.items() if value is not None},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 def run_driver(code: str, *args: object, **environment: str | None) -> tuple[int, str, str]:

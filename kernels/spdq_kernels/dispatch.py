@@ -5,6 +5,7 @@ Every result is the same for any number of threads and any batch size.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,14 @@ from spdq_kernels.contract import TABLE_WORDS
 from spdq_kernels.reference import Floats, WordProducts, word_products
 from spdq_kernels.threads import pieces, run, workers
 
+SCANNING = (
+    *("scan_bytes", "scan_halves", "range_bytes", "range_halves"),
+    *("gather", "rank_of", "evaluate_rows"),
+)
+"""What searches with lookup tables call, with filters and without."""
 KERNELS = (
-    *("tables", "scan_bytes", "scan_halves", "scan_bits", "range_bytes", "range_halves", "gather"),
-    *("rank_of", "evaluate_rows", "project", "assign", "encode_additive", "find_texts"),
+    *SCANNING,
+    *("tables", "scan_bits", "project", "assign", "encode_additive", "find_texts"),
     *("nearest_lists", "bad_probe", "lists_bytes", "lists_halves"),
     *("range_lists_bytes", "range_lists_halves"),
 )
@@ -181,9 +187,9 @@ def find_texts(
     return rows
 
 
-def warmup() -> None:
-    """Compile every kernel, or load it from the cache."""
-    for name in KERNELS:
+def warmup(kernels: Iterable[str] = KERNELS) -> None:
+    """Compile every kernel, or some by their names (``SCANNING``), or load them from the cache."""
+    for name in kernels:
         compiled(name)
 
 

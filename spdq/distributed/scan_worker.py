@@ -20,6 +20,7 @@ from spdq.index.segments import Segment, SegmentRow
 from spdq.index.snapshot import Floats, Nearest, Snapshot, Within
 from spdq.index.store import open_segment
 from spdq_kernels import RowFilter, warmup
+from spdq_kernels.dispatch import SCANNING
 
 MAX_FILTERS = 64
 """Filters a worker keeps, those used last, for each generation."""
@@ -117,7 +118,7 @@ class ScanWorker:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._held: dict[str, OrderedDict[str, _Held]] = {}
-        warmup()
+        warmup(SCANNING)
 
     def ready(self) -> None:
         """Return once the worker can answer."""

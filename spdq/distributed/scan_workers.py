@@ -12,7 +12,11 @@ from spdq.distributed.remote import fetched
 from spdq.distributed.scan_worker import ScanWorker
 from spdq.errors import SpdqError, UnavailableError, UsageError
 from spdq.index.inputs import at_least_one
+from spdq_kernels import warmup
+from spdq_kernels.dispatch import SCANNING
 
+START_SECONDS = 300.0
+"""A worker on a machine that never searched compiles the kernels first."""
 _DIRECT_BYTES = 1 << 16
 """Larger arrays go through Ray's shared memory, once a machine."""
 _PAUSE = 0.2
@@ -46,7 +50,7 @@ class ScanWorkers:
         count: int | None = None,
         threads: int = 1,
         address: str | None = None,
-        timeout: float = 60.0,
+        timeout: float = START_SECONDS,
         most: int | None = None,
     ) -> None:
         self.threads = at_least_one(threads, "threads")
@@ -54,6 +58,7 @@ class ScanWorkers:
             at_least_one(count, "count")
         self._stack = ExitStack()
         self._actors: list[Any] = []
+        warmup(SCANNING)  # Here alone, so that the workers of this machine find it done.
         try:
             self._ray = self._stack.enter_context(ray_session(address))
             free = int(self._ray.available_resources().get("CPU", 0)) // threads

@@ -104,7 +104,7 @@ class ShardedIndex(SearchingShards, Changing):
                 _check_attributes(found, shards)
             name = uuid.uuid4().hex
             if workers is None:
-                workers = stack.enter_context(ScanWorkers(address=address, timeout=timeout, most=len(found)))
+                workers = stack.enter_context(ScanWorkers(address=address, most=len(found)))
             else:
                 stack.callback(workers.forget, name)
             index = cls(found, shards, Settings(workers, timeout, verify, name), stack)

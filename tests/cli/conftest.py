@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from interrupts import heeding_ctrl_c
 from PIL import Image, ImageDraw
 
 from spdq.data import Dataset, make_split
@@ -46,14 +46,10 @@ def process():
         paths = [ROOT, *(ROOT / room for room in ("kernels", "cli", "benchmarks"))]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | kwargs
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-        # Whatever runs the tests may ignore Ctrl-C (a job in the background), and children inherit that.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
+        with heeding_ctrl_c():
             return subprocess.Popen(
                 [sys.executable, *command, *(str(arg) for arg in args)], env=environment, **options
             )
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     return start
 

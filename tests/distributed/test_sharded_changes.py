@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -197,8 +199,11 @@ def test_a_worker_started_anew_cannot_map_what_was_replaced(workers, tmp_path, l
         with Index.open(tmp_path / "s" / "shard-2-of-3", writable=True) as one:
             one.remove([1, 4, 7, 10])
             one.compact()
-        for actor in workers._actors:
-            local_ray.kill(actor, no_restart=False)
+        # Ray would end them in its own time, after the next question perhaps.
+        for process in local_ray.get(
+            [one.__ray_call__.remote(lambda _: os.getpid()) for one in workers._actors]
+        ):
+            os.kill(process, signal.SIGKILL)
         with pytest.raises(UnavailableError, match=r"shard-2-of-3.*is gone.*refresh\(\)"):
             reader.search(QUERIES)
         reader.refresh()

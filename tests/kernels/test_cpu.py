@@ -45,4 +45,5 @@ def test_no_kernel_brings_threads_or_fast_mathematics():
 
 def test_the_reference_has_every_public_function():
     functions = {name for name in spdq_kernels.__all__ if callable(getattr(spdq_kernels, name))}
-    assert functions - {"warmup", "WordProducts", "RowFilter"} == set(reference.__all__)
+    # A guess that is made of scans needs no twin.
+    assert functions - {"warmup", "WordProducts", "RowFilter", "sample_bounds"} == set(reference.__all__)

@@ -120,9 +120,9 @@ def first_least(numbers):  # type: ignore[no-untyped-def]
 def assign(vectors, columns, nearest):  # type: ignore[no-untyped-def]
     """nearest (n,) = the first of the columns (d, K) at the smallest squared distance."""
     sums = np.empty((TILE_ROWS, columns.shape[1]), np.float32)
-    first = 0
+    first = np.int64(0)  # A plain 0 would have what is called compiled once more, for it alone.
     while first < len(vectors):
-        count = compare(vectors, first, columns, 1, sums)
+        count = compare(vectors, first, columns, np.int64(1), sums)
         for i in range(count):
             nearest[first + i] = first_least(sums[i])
         first += count
@@ -140,7 +140,7 @@ def candidates(distances, wanted, keys):  # type: ignore[no-untyped-def]
         return n_lists
     # Groups of lists, 16 side by side: no more than ``wanted`` of them have a list below the limit.
     lowest = np.empty(LANES, np.float32)
-    size = 0
+    size = np.int64(0)
     for row in range(0, rows - in_group + 1, in_group):
         least_of = load_floats(distances_at, row * LANES)
         for other in range(row + 1, row + in_group):
@@ -154,7 +154,7 @@ def candidates(distances, wanted, keys):  # type: ignore[no-untyped-def]
     else:
         select(keys, size, wanted)
     limit = key_distance(keys[wanted - 1])
-    size = 0
+    size = np.int64(0)
     for row in range(rows):
         found = at_most_bits(load_floats(distances_at, row * LANES), repeat_float(limit))
         while found:
@@ -176,7 +176,7 @@ def nearest_lists(vectors, columns, squared, distances, lists):  # type: ignore[
     """
     n_lists, n_probe = columns.shape[1], distances.shape[1]
     sums, keys = np.empty((TILE_ROWS, n_lists), np.float32), np.empty(n_lists, np.uint64)
-    first = 0
+    first = np.int64(0)
     while first < len(vectors):
         count = compare(vectors, first, columns, squared, sums)
         for i in range(count):
