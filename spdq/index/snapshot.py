@@ -111,12 +111,16 @@ class Snapshot:
     ) -> Nearest:
         """The k nearest items of each query, of those no farther than its bound (nq,) if there are bounds."""
         parts = [self.nothing(len(tables))]
-        for segment in self.segments:
+        # The largest first: what is farther than its k-th nearest row need not be looked at in the others.
+        for segment in sorted(self.segments, key=len, reverse=True):
             allowed = _allowed(segment, filters)
             with sums_that_fit():
                 distances, rows = scan(
                     tables, segment.blocks, len(segment), k, threads, allowed=allowed, bounds=bounds
                 )
+            if distances.shape[1] == k:
+                last = distances[:, -1]
+                bounds = last if bounds is None else np.minimum(bounds, last)
             counts = np.count_nonzero(rows != _NO_ROW, axis=1)
             parts.append(Nearest(distances, self._ids_at(segment, rows), counts))
         return nearest_of(parts, k)

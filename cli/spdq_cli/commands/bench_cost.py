@@ -54,7 +54,7 @@ def cost(
     memory: float | None,
     as_json: bool,
 ) -> None:
-    """Measure searches on this machine, alone and through Ray (extra "ray"), for half a minute, and extrapolate.
+    """Measure searches on this machine, alone and through Ray (extra "ray"), for some seconds, and extrapolate.
 
     The result is an estimate for machines like this one and leaves the network out. Questions come at random and are
     answered one by one on all cores; `docs/ray.md` has the formulas.
