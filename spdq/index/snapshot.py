@@ -119,7 +119,7 @@ class Snapshot:
                     tables, segment.blocks, len(segment), k, threads, allowed=allowed, bounds=bounds
                 )
             if distances.shape[1] == k:
-                last = distances[:, -1]
+                last = np.ascontiguousarray(distances[:, -1])
                 bounds = last if bounds is None else np.minimum(bounds, last)
             counts = np.count_nonzero(rows != _NO_ROW, axis=1)
             parts.append(Nearest(distances, self._ids_at(segment, rows), counts))

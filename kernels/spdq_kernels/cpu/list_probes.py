@@ -48,7 +48,7 @@ def choose_blocks(starts, wanted, first, stride, chosen):  # type: ignore[no-unt
     return count
 
 
-@kernel(read(int64, 2), read(int64, 1), int64, write(int64, 1), returns=int64)
+@kernel(read(int64, 2), write(int64, 1), int64, write(int64, 1), returns=int64)
 def by_list(probes, first_places, n_lists, pairs):  # type: ignore[no-untyped-def]
     """Put the pairs of queries and lists into pairs, list after list; returns their number.
 

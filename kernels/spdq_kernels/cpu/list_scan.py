@@ -178,7 +178,7 @@ def scan_some(  # type: ignore[no-untyped-def]
 
 _KEPT: Any = (int64, int64, uint64, int64, write(uint64, 1), int64, write(int64, 1))
 _RUN: Any = (LISTS, int64, QUERY, int64, int64, int64, *_KEPT)
-_SOME: Any = (LISTS, int64, QUERY, read(int64, 1), int64, *_KEPT)
+_SOME: Any = (LISTS, int64, QUERY, write(int64, 1), int64, *_KEPT)
 _SCANNED: Any = types.Tuple((uint64, int64, int64))
 
 

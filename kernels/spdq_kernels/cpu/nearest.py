@@ -94,7 +94,7 @@ def compare(vectors, first, columns, squared, sums):  # type: ignore[no-untyped-
     return TILE_ROWS
 
 
-@kernel(read(float32, 1), returns=int64)
+@kernel(write(float32, 1), returns=int64)
 def first_least(numbers):  # type: ignore[no-untyped-def]
     """Place of the smallest number, the first of equals; 0 where none is a number."""
     count, numbers_at = len(numbers), address(numbers)
@@ -128,7 +128,7 @@ def assign(vectors, columns, nearest):  # type: ignore[no-untyped-def]
         first += count
 
 
-@kernel(read(float32, 1), int64, write(uint64, 1), returns=int64)
+@kernel(write(float32, 1), int64, write(uint64, 1), returns=int64)
 def candidates(distances, wanted, keys):  # type: ignore[no-untyped-def]
     """Put the keys of lists that may be among the nearest into keys (n_lists,); returns their number."""
     n_lists, distances_at = len(distances), address(distances)
