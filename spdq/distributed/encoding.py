@@ -38,7 +38,7 @@ from spdq.models.encoding import CHUNK, Missing, chunks
 from spdq.models.model import Codes, Model, Progress
 
 MOST_CHUNKS = 16
-"""Chunks that an actor is handed at once, where they are many and quickly done: handing over takes 20 ms."""
+"""Chunks that an actor is handed at once, where they are many and quickly done: handing over takes its time, too."""
 TURNS = 8
 """Blocks for each actor, at least, where there are as many chunks: the last ones finish at about one time."""
 
